@@ -1,0 +1,37 @@
+# Every target makes the environment first where it is missing: `make demo` works in a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_DIR ?= mlobs_home
+READY := $(VENV)/.ready
+
+.PHONY: install demo test check dev bench clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/mlobs --home $(HOME_DIR) demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+dev: $(READY)
+	MLOBS_HOME=$(abspath $(HOME_DIR)) DAGSTER_HOME=$$($(BIN)/python -m mlobs_pipelines.orchestration.instance $(abspath $(HOME_DIR))) \
+		$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

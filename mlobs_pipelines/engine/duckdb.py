@@ -1,0 +1,89 @@
+"""DuckDB in memory: SQL in, Arrow out. No shared database file, nothing downloaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.store.files import published
+
+Error = duckdb.Error
+
+
+class DuckDBEngine:
+    """An in-memory DuckDB with bounded memory that spills to ``spill`` and loads no extension.
+
+    ``MLOBS_MEMORY`` (default 2GB) and ``MLOBS_THREADS`` (default: every core) bound it.
+    """
+
+    def __init__(self, spill: Path | None = None, *, threads: int | None = None, memory: str | None = None) -> None:
+        config: dict[str, Any] = {
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "memory_limit": memory or os.environ.get("MLOBS_MEMORY", "2GB"),
+            "preserve_insertion_order": False,
+        }
+        threads = threads or int(os.environ.get("MLOBS_THREADS", "0"))
+        if threads:
+            config["threads"] = threads
+        if spill is not None:
+            spill.mkdir(parents=True, exist_ok=True)
+            config["temp_directory"] = str(spill)
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._connection.execute("set timezone = 'UTC'")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def run(self, statement: str) -> None:
+        """Execute a statement whose result nobody reads."""
+        self._connection.execute(statement).fetchall()
+
+    def table(self, query: str) -> pa.Table:
+        """The result of a query, as Arrow."""
+        return self._connection.sql(query).to_arrow_table()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The result of a small query, as Python values."""
+        relation = self._connection.sql(query)
+        return relation.fetchall() if relation is not None else []
+
+    def register(self, view: str, data: Any) -> None:
+        """Make an Arrow table readable under the name ``view``."""
+        self._connection.register(view, data)
+
+    def register_filesystem(self, filesystem: Any) -> None:
+        """Let the engine read URLs of an fsspec file system."""
+        self._connection.register_filesystem(filesystem)
+
+    @staticmethod
+    def has_key(document: str, key: str) -> str:
+        """SQL for whether a JSON object (text, may be null) has a key."""
+        return f"({document} is not null and list_contains(json_keys({document}), {sql.text(key)}))"
+
+    def write(self, query: str, path: Path) -> None:
+        """Publish the result of a query as one Parquet file, whole or not at all."""
+        with published(path) as draft:
+            self._connection.execute(
+                f"copy ({query}) to {sql.text(str(draft))} (format parquet, compression zstd)"
+            ).fetchall()
+
+
+def scan(paths: list[Path] | list[str]) -> str:
+    """SQL for the rows of Parquet files, columns matched by name."""
+    listed = ", ".join(sql.text(str(p)) for p in paths)
+    return f"read_parquet([{listed}], union_by_name = true)"

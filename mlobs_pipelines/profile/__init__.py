@@ -1,0 +1,1 @@
+"""Rows, once -> additive bitemporal profiles."""

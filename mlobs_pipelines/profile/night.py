@@ -1,0 +1,251 @@
+"""Profiles of the nights: what arrived is counted once, and once more when its label comes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.ingest.reference import reference_relation
+from mlobs_pipelines.ingest.schema import read_schema
+from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, write_bins
+from mlobs_pipelines.profile.rows import load_facts, load_reference
+from mlobs_pipelines.profile.sums import (
+    FEATURE_SUMS,
+    QUALITY_SUMS,
+    TRAFFIC_SUMS,
+    feature_query,
+    output_columns,
+    output_queries,
+    quality_queries,
+    traffic_query,
+)
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.tasks import task_of
+
+ONBOARDING_NIGHTS = 28
+"""Without reference data, the first nights that arrived are the reference."""
+
+BATCH_ROWS = 1_000_000
+"""Nights are profiled together up to about so many facts."""
+
+Progress = Callable[[str], None]
+
+
+def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, progress: Progress | None = None) -> None:
+    """Write every profile table of the nights, freezing the bins on the night that completes the reference.
+
+    Needs the nights' accepted rows and label facts in the lake. The result depends on the lake and the frozen
+    bins alone: profiling nights together, one by one or again gives the same rows.
+    """
+    schema = read_schema(home, spec.model)
+    with DuckDBEngine(home.root / "tmp" / f"{spec.model}.profile") as engine:
+        bins = read_bins(home.bins_file(spec.model))
+        if schema is not None:
+            bins, backlog = _freeze(engine, home, spec, schema, bins, wanted)
+            todo = sorted({*wanted, *backlog})
+        else:
+            todo = list(wanted)
+        done = 0
+        for batch in _batches(home, spec.model, todo):
+            _profile(engine, home, spec, schema, bins, batch)
+            done += len(batch)
+            if progress:
+                progress(f"profiled {done} of {len(todo)} nights")
+
+
+def _batches(home: Home, model: str, todo: Sequence[dt.date]) -> Iterator[list[dt.date]]:
+    batch: list[dt.date] = []
+    facts = 0
+    for night in todo:
+        size = sum(pq.read_metadata(home.lake_file(model, t, night)).num_rows for t in ("predictions", "label_facts"))
+        if batch and facts + size > BATCH_ROWS:
+            yield batch
+            batch, facts = [], 0
+        batch.append(night)
+        facts += size
+    if batch:
+        yield batch
+
+
+def _freeze(
+    engine: DuckDBEngine,
+    home: Home,
+    spec: ModelSpec,
+    schema: Mapping[str, Any],
+    bins: dict[str, Any] | None,
+    wanted: Sequence[dt.date],
+) -> tuple[dict[str, Any] | None, list[dt.date]]:
+    """The bins after the wanted nights, and earlier nights whose features can only now be profiled."""
+    if bins is not None and bins["frozen_on"] is not None:
+        return bins, []
+    given = reference_relation(home, spec, schema, engine)
+    first = _first_night(home, spec, schema)
+    if given is not None:
+        bins = _frozen(engine, spec, schema, given, first, "training")
+        write_reference(engine, home, spec, schema, bins, given)
+        write_bins(home.bins_file(spec.model), bins)
+        return bins, []
+    if bins is None:
+        bins = _outputs_only(engine, home, spec, wanted)
+    complete = first + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
+    if bins is None or wanted[-1] < complete:
+        if bins is not None:
+            write_bins(home.bins_file(spec.model), bins)
+        return bins, []
+    onboarding = [night for night in nights(home.lake(spec.model) / "predictions") if first <= night <= complete]
+    files = [home.lake_file(spec.model, "predictions", night) for night in onboarding]
+    rows = f"(select * from {scan(files)} where not failed)"
+    bins = {
+        **bins,
+        "features": feature_bins(engine, rows, schema["features"]),
+        "frozen_on": next(night for night in wanted if night >= complete).isoformat(),
+        "reference": "onboarding",
+    }
+    load_reference(engine, spec, schema, _with_labels(home, spec, onboarding, rows))
+    _write_reference_tables(engine, home, spec, schema, bins)
+    write_bins(home.bins_file(spec.model), bins)
+    return bins, [night for night in nights(home.lake(spec.model) / "predictions") if night <= wanted[-1]]
+
+
+def _first_night(home: Home, spec: ModelSpec, schema: Mapping[str, Any]) -> dt.date:
+    return dt.date.fromisoformat(schema["decided_on"])
+
+
+def _with_labels(home: Home, spec: ModelSpec, onboarding: Sequence[dt.date], rows: str) -> str:
+    """The onboarding rows with the labels believed at their end."""
+    files = [home.lake_file(spec.model, "label_facts", night) for night in onboarding]
+    believed = (
+        f"select prediction_id, version, role, label from {scan(files)} "
+        "group by prediction_id, version, role, label having sum(sign) > 0"
+    )
+    return (
+        f"(select p.*, l.label from {rows} p left join ({believed}) l on p.prediction_id = l.prediction_id "
+        "and p.version = l.version and p.role = l.role)"
+    )
+
+
+def _outputs_only(
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, wanted: Sequence[dt.date]
+) -> dict[str, Any] | None:
+    """Bins of the outputs alone, so that performance is measured before the reference is complete."""
+    outputs = task_of(spec).output_bins()
+    if outputs is None:
+        for night in wanted:
+            rows = (
+                f"(select prediction from {scan([home.lake_file(spec.model, 'predictions', night)])} where not failed)"
+            )
+            values = column_values(engine, rows, "prediction")
+            if len(values):
+                outputs = _regression_bins(numeric_bins(values), None)
+                break
+        else:
+            return None
+    return {"frozen_on": None, "reference": "", "features": {}, "outputs": outputs}
+
+
+def _regression_bins(prediction: dict[str, Any], label: dict[str, Any] | None) -> dict[str, Any]:
+    label = label or prediction
+    return {"prediction": prediction, "label": label, "error": {"unit": label["unit"]}}
+
+
+def _frozen(
+    engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, Any], relation: str, night: dt.date, reference: str
+) -> dict[str, Any]:
+    outputs = task_of(spec).output_bins()
+    if outputs is None:
+        present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
+        found = {c: numeric_bins(column_values(engine, relation, c)) for c in ("prediction", "label") if c in present}
+        label = found.get("label")
+        prediction = found.get("prediction") or label
+        if prediction is None:
+            raise ValueError(f"{spec.model}: the reference has neither the prediction nor the label of a regression")
+        outputs = _regression_bins(prediction, label)
+    features = feature_bins(engine, relation, schema["features"])
+    return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
+
+
+def write_reference(
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Mapping[str, Any], bins: Mapping[str, Any], relation: str
+) -> None:
+    """Profile the reference's rows like a night's."""
+    load_reference(engine, spec, schema, relation)
+    _write_reference_tables(engine, home, spec, schema, bins)
+
+
+def _write_reference_tables(
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Mapping[str, Any], bins: Mapping[str, Any]
+) -> None:
+    for table, query in _tables(engine, spec, schema, bins).items():
+        if table != "traffic_profile":
+            engine.write(f"select * from ({query}) order by all", home.reference_file(spec.model, table))
+
+
+def _profile(
+    engine: DuckDBEngine,
+    home: Home,
+    spec: ModelSpec,
+    schema: Mapping[str, Any] | None,
+    bins: dict[str, Any] | None,
+    batch: Sequence[dt.date],
+) -> None:
+    if schema is None:
+        tables = {name: f"select {_empty(sums)} where false" for name, sums in _COLUMNS.items()}
+    else:
+        load_facts(engine, home, spec, schema, batch)
+        tables = _tables(engine, spec, schema, bins)
+    for table, query in tables.items():
+        engine.run(f"create or replace temp table profile_rows as {query}")
+        for night in batch:
+            engine.write(
+                f"select * from profile_rows where arrival_date = date '{night.isoformat()}' order by all",
+                home.lake_file(spec.model, table, night),
+            )
+
+
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "feature_profile": ("feature", "bin", *FEATURE_SUMS),
+    "output_profile": ("output", "bin", "rows", "labeled"),
+    "quality_profile": ("feature", *QUALITY_SUMS),
+    "traffic_profile": ("latency_bin", *TRAFFIC_SUMS),
+}
+
+
+def _empty(columns: Sequence[str]) -> str:
+    kinds = {"feature": "varchar", "output": "varchar", "bin": "integer", "latency_bin": "integer"}
+    keys = {"arrival_date": "date", "event_date": "date", "version": "varchar", "role": "varchar", "segment": "varchar"}
+    typed = {**keys, **{column: kinds.get(column, "bigint") for column in columns}}
+    return ", ".join(f"cast(null as {kind}) as {column}" for column, kind in typed.items())
+
+
+def _tables(
+    engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, Any], bins: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """SQL of each profile table over ``facts``; features are counted into temporary tables one by one."""
+    features = schema["features"]
+    frozen = bins["features"] if bins else {}
+    keys = f"select {_empty(_COLUMNS['feature_profile'])} where false"
+    engine.run(f"create or replace temp table feature_rows as {keys}")
+    for name in frozen:
+        engine.run(f"insert into feature_rows {feature_query(engine, spec, name, bins or {})}")
+    outputs = f"select {_empty(_COLUMNS['output_profile'])} where false"
+    if bins:
+        columns = ("output", "bin", *output_columns(spec, bins))
+        engine.run(f"create or replace temp table output_rows as select {_empty(columns)} where false")
+        for query in output_queries(spec, bins):
+            engine.run(f"insert into output_rows {query}")
+        outputs = "select * from output_rows"
+    empty_quality = f"select {_empty(_COLUMNS['quality_profile'])} where false"
+    engine.run(f"create or replace temp table quality_rows as {empty_quality}")
+    for query in quality_queries(engine, spec, features):
+        engine.run(f"insert into quality_rows {query}")
+    return {
+        "feature_profile": "select * from feature_rows",
+        "output_profile": outputs,
+        "quality_profile": "select * from quality_rows",
+        "traffic_profile": traffic_query(spec),
+    }

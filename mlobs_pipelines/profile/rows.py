@@ -1,0 +1,126 @@
+"""One table of the facts of some nights: predictions that arrived, and labels that did, with the rows they are about."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home
+
+KEYS = ("arrival_date", "event_date", "version", "role")
+
+
+def stored_columns(spec: ModelSpec, schema: Mapping[str, Any]) -> list[str]:
+    """Columns of the lake's predictions that a profile needs beside its keys, quoted."""
+    outputs = {
+        "binary": ["score", "prediction"],
+        "multiclass": [*(f"score_{i}" for i in range(len(spec.classes))), "prediction"],
+        "regression": ["prediction"],
+    }[spec.task]
+    fields = [f"f_{name}" for name, kind in schema["fields"].items() if kind != "embedding"]
+    norms = [f"n_{name}" for name, kind in schema["features"].items() if kind == "embedding"]
+    return [sql.name(column) for column in [*outputs, *fields, *norms]]
+
+
+def field_text(name: str, kind: str) -> str:
+    """SQL for a field's value as a segment spells it: whole numbers without a decimal point."""
+    column = sql.name(f"f_{name}")
+    if kind != "numeric":
+        return column
+    whole = f"cast(cast({column} as bigint) as varchar)"
+    return (
+        f"case when {column} = floor({column}) and abs({column}) < 1e15 then {whole} else cast({column} as varchar) end"
+    )
+
+
+def segment_columns(spec: ModelSpec, schema: Mapping[str, Any]) -> list[str]:
+    """SQL for each cut's segment of a row, such as ``country=DE & device=ios``.
+
+    A missing value is ``(missing)``; one beyond the admitted values (table ``admitted``) is ``(other)``.
+    """
+
+    def value(field: str) -> str:
+        text = field_text(field, schema["fields"][field])
+        known = f"select value from admitted where field = {sql.text(field)}"
+        return f"(case when {text} is null then '(missing)' when {text} in ({known}) then {text} else '(other)' end)"
+
+    return [
+        " || ' & ' || ".join(f"{sql.text(field + '=')} || {value(field)}" for field in cut)
+        for cut in spec.segment_fields
+    ]
+
+
+def load_facts(
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Mapping[str, Any], nights: Sequence[dt.date]
+) -> None:
+    """Make the table ``facts``: a row per prediction (``arrived`` = 1) and per label fact (``sign`` = +1 or -1) of the nights.
+
+    A label fact repeats its prediction's columns, so that a sum over ``facts`` can use both.
+    """
+    model = spec.model
+    predictions = [home.lake_file(model, "predictions", night) for night in nights]
+    label_files = [home.lake_file(model, "label_facts", night) for night in nights]
+    admitted = sorted((home.lake(model) / "segment_values").glob("*.parquet"))
+    engine.run(f"create or replace temp table admitted as select field, value from {scan(admitted)}")
+    engine.run(f"create or replace temp table label_facts as select * from {scan(label_files)}")
+    about = engine.rows("select distinct prediction_arrival_date from label_facts order by 1")
+    columns = ", ".join(stored_columns(spec, schema))
+    segments = "".join(f", {segment} as segment_{i}" for i, segment in enumerate(segment_columns(spec, schema)))
+    label_type = "double" if spec.task == "regression" else "varchar"
+    parts = [
+        f"select 1 as arrived, 0 as sign, arrival_date, event_date, version, role, failed, latency_ms, invalid_fields, "
+        f"cast(null as {label_type}) as label, {columns} from {scan(predictions)}"
+    ]
+    if about:
+        files = [home.lake_file(model, "predictions", night) for (night,) in about]
+        named = ", ".join(f"p.{column}" for column in stored_columns(spec, schema))
+        parts.append(
+            f"select 0 as arrived, l.sign, l.arrival_date, p.event_date, p.version, p.role, p.failed, p.latency_ms, "
+            f"p.invalid_fields, cast(l.label as {label_type}) as label, {named} "
+            f"from label_facts l join {scan(files)} p on p.prediction_id = l.prediction_id and p.version = l.version "
+            f"and p.role = l.role and p.arrival_date = l.prediction_arrival_date"
+        )
+    engine.run(f"create or replace temp table facts as select *{segments} from ({' union all '.join(parts)})")
+
+
+def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, Any], relation: str) -> None:
+    """Make the table ``facts`` of a reference: each row arrives with its label, where it has one."""
+    present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
+    columns = ", ".join(
+        column
+        if column.strip('"').replace('""', '"') in present
+        else f"cast(null as {_type_of(column, spec, schema)}) as {column}"
+        for column in stored_columns(spec, schema)
+    )
+    label_type = "double" if spec.task == "regression" else "varchar"
+    label = f"cast(label as {label_type})" if "label" in present else f"cast(null as {label_type})"
+    invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar)"
+    segments = "".join(f", {segment} as segment_{i}" for i, segment in enumerate(segment_columns(spec, schema)))
+    known = " union all ".join(
+        f"select {sql.text(field)} as field, {field_text(field, schema['fields'][field])} as value from reference_rows"
+        for field in sorted({field for cut in spec.segment_fields for field in cut})
+    )
+    engine.run(
+        f"create or replace temp table reference_rows as select 1 as arrived, case when {label} is null then 0 else 1 end as sign, "
+        f"cast(null as date) as arrival_date, cast(null as date) as event_date, '' as version, 'reference' as role, "
+        f"false as failed, cast(null as double) as latency_ms, {invalid} as invalid_fields, {label} as label, {columns} from {relation}"
+    )
+    engine.run(
+        "create or replace temp table admitted as select distinct field, value from "
+        + (f"({known}) where value is not null" if known else "(select '' as field, '' as value)")
+    )
+    engine.run(f"create or replace temp table facts as select *{segments} from reference_rows")
+    engine.run("drop table reference_rows")
+
+
+def _type_of(column: str, spec: ModelSpec, schema: Mapping[str, Any]) -> str:
+    name = column.strip('"').replace('""', '"')
+    if name == "prediction":
+        return "double" if spec.task == "regression" else "varchar"
+    if name.startswith("f_") and schema["fields"].get(name[2:]) == "categorical":
+        return "varchar"
+    return "double"

@@ -1,0 +1,144 @@
+"""Facts -> additive profiles: one grouped sum per feature and per output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
+from mlobs_pipelines.profile.rows import KEYS
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.tasks import task_of
+from mlobs_pipelines.tasks.base import ABSENT, SQUARE_BITS, octave_bin, standardised
+
+FEATURE_SUMS = ("rows", "score", "value", "value_sq", "labeled", "label", "loss", "loss_sq")
+QUALITY_SUMS = ("rows", "missing", "invalid", "out_of_range")
+TRAFFIC_SUMS = ("rows", "failed")
+
+
+def _total(expression: str, alias: str) -> str:
+    return f"coalesce(cast(sum({expression}) as bigint), 0) as {alias}"
+
+
+def _grouped(facts: str, cuts: int, fine: str, coarse: str, sums: Sequence[str]) -> str:
+    """SQL that sums ``facts`` by key and bin: overall in fine bins, and per segment of each cut in coarse ones."""
+    keys = ", ".join(KEYS)
+    segments = [f"segment_{i}" for i in range(cuts)]
+    inner = f"select *, {fine} as fine_bin, {coarse} as coarse_bin from {facts}"
+    sets = ", ".join([f"({keys}, fine_bin)", *(f"({keys}, {s}, coarse_bin)" for s in segments)])
+    segment = f"coalesce({', '.join([*segments, chr(39) * 2])})"
+    number = "coalesce(fine_bin, coarse_bin)" if cuts else "fine_bin"
+    return (
+        f"select {keys}, {segment} as segment, cast({number} as integer) as bin, {', '.join(sums)} "
+        f"from ({inner}) where fine_bin is not null group by grouping sets ({sets})"
+    )
+
+
+def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mapping[str, Any]) -> str:
+    """SQL for the profile of one feature over the table ``facts``."""
+    frozen = bins["features"][name]
+    kind = frozen["kind"]
+    column = sql.name(("n_" if kind == "embedding" else "f_") + name)
+    absent = f"case when {engine.has_key('invalid_fields', name)} then {INVALID} else {MISSING} end"
+    value = value_sq = "0"
+    if kind == "categorical":
+        engine.run(
+            "create or replace temp table vocabulary as "
+            + _values(
+                [(v, i) for i, v in enumerate(frozen["vocabulary"])]
+                + [(v, len(frozen["vocabulary"])) for v in frozen["rare"]]
+            )
+        )
+        facts = f"(select f.*, v.bin as known_bin from facts f left join vocabulary v on f.{column} = v.value)"
+        fine = coarse = f"case when {column} is null then {absent} else coalesce(known_bin, {UNSEEN}) end"
+    else:
+        facts = "facts"
+        fine = f"coalesce({sql.bin_number(column, frozen['edges'])}, {absent})"
+        coarse = f"coalesce({sql.bin_number(column, frozen['coarse'])}, {absent})"
+        z = standardised(column, frozen["center"], frozen["unit"])
+        value = sql.fixed_point(z, SQUARE_BITS)
+        value_sq = sql.fixed_point(f"{z} * {z}", SQUARE_BITS)
+    row = task_of(spec).row_sums(bins)
+    sums = [
+        _total("arrived", "rows"),
+        _total(f"arrived * {row.score}", "score"),
+        _total(f"arrived * {value}", "value"),
+        _total(f"arrived * {value_sq}", "value_sq"),
+        _total("sign", "labeled"),
+        _total(f"sign * {row.label}", "label"),
+        _total(f"sign * {row.loss}", "loss"),
+        _total(f"sign * {row.loss_sq}", "loss_sq"),
+    ]
+    profile = _grouped(f"(select * from {facts} where not failed)", len(spec.segment_fields), fine, coarse, sums)
+    return f"select {', '.join(KEYS)}, segment, {sql.text(name)} as feature, bin, {', '.join(FEATURE_SUMS)} from ({profile})"
+
+
+def _values(pairs: Sequence[tuple[str, int]]) -> str:
+    if not pairs:
+        return "select '' as value, 0 as bin where false"
+    listed = ", ".join(f"({sql.text(value)}, {number})" for value, number in pairs)
+    return f"select * from (values {listed}) as known(value, bin)"
+
+
+def output_columns(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
+    """Names of the sums of the task's output profile, in a fixed order."""
+    names: dict[str, None] = {"rows": None, "labeled": None}
+    for output in task_of(spec).outputs(bins):
+        names.update(dict.fromkeys([*output.at_prediction, *output.at_label]))
+    return list(names)
+
+
+def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
+    """SQL for the profile of each output over the table ``facts``."""
+    queries = []
+    columns = output_columns(spec, bins)
+    for output in task_of(spec).outputs(bins):
+        of = {
+            **{n: f"arrived * {e}" for n, e in output.at_prediction.items()},
+            **{n: f"sign * {e}" for n, e in output.at_label.items()},
+        }
+        sums = [_total(of.get(column, "0"), column) for column in columns]
+        only = "not failed" if output.at_prediction else "not failed and sign <> 0"
+        profile = _grouped(
+            f"(select * from facts where {only})", len(spec.segment_fields), output.bin, output.bin, sums
+        )
+        queries.append(
+            f"select {', '.join(KEYS)}, segment, {sql.text(output.name)} as output, bin, {', '.join(columns)} from ({profile})"
+        )
+    return queries
+
+
+def quality_queries(engine: DuckDBEngine, spec: ModelSpec, features: Mapping[str, str]) -> list[str]:
+    """SQL for the quality counts of each feature over the table ``facts``."""
+    queries = []
+    for name in features:
+        column = sql.name(f"f_{name}")
+        if features[name] == "embedding":
+            column = sql.name(f"n_{name}")
+        invalid = engine.has_key("invalid_fields", name)
+        low, high = spec.features.ranges.get(name, (None, None))
+        outside = " or ".join(
+            f"{column} {sign} {sql.number(limit)}" for sign, limit in (("<", low), (">", high)) if limit is not None
+        )
+        sums = [
+            _total("arrived", "rows"),
+            _total(f"arrived * case when {column} is null and not ({invalid}) then 1 else 0 end", "missing"),
+            _total(f"arrived * case when {invalid} then 1 else 0 end", "invalid"),
+            _total(f"arrived * case when {outside} then 1 else 0 end" if outside else "0", "out_of_range"),
+        ]
+        facts = "(select * from facts where arrived = 1 and not failed)"
+        profile = _grouped(facts, len(spec.segment_fields), "0", "0", sums)
+        queries.append(
+            f"select {', '.join(KEYS)}, segment, {sql.text(name)} as feature, {', '.join(QUALITY_SUMS)} from ({profile})"
+        )
+    return queries
+
+
+def traffic_query(spec: ModelSpec) -> str:
+    """SQL for the traffic and latency counts over the table ``facts``."""
+    latency = f"coalesce({octave_bin('latency_ms')}, {ABSENT})"
+    sums = [_total("arrived", "rows"), _total("case when failed then arrived else 0 end", "failed")]
+    profile = _grouped("(select * from facts where arrived = 1)", len(spec.segment_fields), latency, latency, sums)
+    return f"select {', '.join(KEYS)}, segment, bin as latency_bin, {', '.join(TRAFFIC_SUMS)} from ({profile})"

@@ -1,0 +1,1 @@
+"""Names, schemas and atomic files: the lake and the evaluation store."""

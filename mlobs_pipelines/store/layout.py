@@ -1,0 +1,98 @@
+"""Where everything of one installation lives. The one place that knows the folders' names."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+LAKE_TABLES = (
+    "predictions",
+    "labels",
+    "intake",
+    "segment_values",
+    "label_facts",
+    "feature_profile",
+    "output_profile",
+    "quality_profile",
+    "traffic_profile",
+)
+"""Tables of the lake, one file a night each, in the order in which a night writes them."""
+
+STORE_TABLES = ("metrics", "runs")
+
+
+def default_home() -> Path:
+    """``MLOBS_HOME``, else ``./mlobs_home``."""
+    return Path(os.environ.get("MLOBS_HOME") or "mlobs_home").absolute()
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths of one installation."""
+
+    root: Path
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    def spec_file(self, model: str) -> Path:
+        return self.models / f"{model}.yaml"
+
+    def lake(self, model: str) -> Path:
+        return self.root / "lake" / model
+
+    def lake_file(self, model: str, table: str, night: dt.date) -> Path:
+        return self.lake(model) / table / f"{night.isoformat()}.parquet"
+
+    def quarantine_file(self, model: str, night: dt.date) -> Path:
+        return self.root / "quarantine" / model / f"{night.isoformat()}.parquet"
+
+    def reference_file(self, model: str, table: str) -> Path:
+        return self.lake(model) / "reference" / f"{table}.parquet"
+
+    def schema_file(self, model: str) -> Path:
+        """Which fields are features, and of which kind: decided once, on the first night with rows."""
+        return self.lake(model) / "schema.json"
+
+    def bins_file(self, model: str) -> Path:
+        """The frozen bins: decided once, when the reference is complete."""
+        return self.lake(model) / "bins.json"
+
+    def store_file(self, table: str, model: str, night: dt.date) -> Path:
+        return self.root / "store" / table / model / f"{night.isoformat()}.parquet"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse"
+
+    def warehouse_file(self, model: str) -> Path:
+        return self.warehouse / f"{model}.duckdb"
+
+    def lock_file(self, name: str) -> Path:
+        return self.warehouse / f"{name}.lock"
+
+    def sources_file(self, model: str) -> Path:
+        """What was read of each delivered file: a cache, safe to delete."""
+        return self.warehouse / f"{model}.sources.json"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results.duckdb"
+
+    @property
+    def hash_key(self) -> Path:
+        return self.root / "hash.key"
+
+
+def nights(folder: Path) -> list[dt.date]:
+    """Nights that a table's folder holds, ascending; files that are no night's are passed over."""
+    found = []
+    for path in folder.glob("*.parquet"):
+        try:
+            found.append(dt.date.fromisoformat(path.stem))
+        except ValueError:
+            continue
+    return sorted(found)
