@@ -22,14 +22,16 @@ def _total(expression: str, alias: str) -> str:
     return f"coalesce(cast(sum({expression}) as bigint), 0) as {alias}"
 
 
-def _grouped(facts: str, cuts: int, fine: str, coarse: str, sums: Sequence[str]) -> str:
-    """SQL that sums ``facts`` by key and bin: overall in fine bins, and per segment of each cut in coarse ones."""
+def _grouped(facts: str, cuts: int, fine: str, sums: Sequence[str], coarse: str | None = None) -> str:
+    """SQL that sums ``facts`` by key and bin: overall in fine bins, per segment of each cut in coarse ones if given."""
     keys = ", ".join(KEYS)
     segments = [f"segment_{i}" for i in range(cuts)]
-    inner = f"select *, {fine} as fine_bin, {coarse} as coarse_bin from {facts}"
-    sets = ", ".join([f"({keys}, fine_bin)", *(f"({keys}, {s}, coarse_bin)" for s in segments)])
+    # Each bin is named once: the trees of comparisons are most of the statement, and of its planning.
+    inner = f"select *, {fine} as fine_bin{f', {coarse} as coarse_bin' if coarse else ''} from {facts}"
+    segment_bin = "coarse_bin" if coarse else "fine_bin"
+    sets = ", ".join([f"({keys}, fine_bin)", *(f"({keys}, {s}, {segment_bin})" for s in segments)])
     segment = f"coalesce({', '.join([*segments, chr(39) * 2])})"
-    number = "coalesce(fine_bin, coarse_bin)" if cuts else "fine_bin"
+    number = "coalesce(fine_bin, coarse_bin)" if coarse and cuts else "fine_bin"
     return (
         f"select {keys}, {segment} as segment, cast({number} as integer) as bin, {', '.join(sums)} "
         f"from ({inner}) where fine_bin is not null group by grouping sets ({sets})"
@@ -52,7 +54,8 @@ def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mappin
             )
         )
         facts = f"(select f.*, v.bin as known_bin from facts f left join vocabulary v on f.{column} = v.value)"
-        fine = coarse = f"case when {column} is null then {absent} else coalesce(known_bin, {UNSEEN}) end"
+        fine = f"case when {column} is null then {absent} else coalesce(known_bin, {UNSEEN}) end"
+        coarse = None
     else:
         facts = "facts"
         fine = f"coalesce({sql.bin_number(column, frozen['edges'])}, {absent})"
@@ -71,7 +74,7 @@ def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mappin
         _total(f"sign * {row.loss}", "loss"),
         _total(f"sign * {row.loss_sq}", "loss_sq"),
     ]
-    profile = _grouped(f"(select * from {facts} where not failed)", len(spec.segment_fields), fine, coarse, sums)
+    profile = _grouped(f"(select * from {facts} where not failed)", len(spec.segment_fields), fine, sums, coarse)
     return f"select {', '.join(KEYS)}, segment, {sql.text(name)} as feature, bin, {', '.join(FEATURE_SUMS)} from ({profile})"
 
 
@@ -102,7 +105,7 @@ def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
         sums = [_total(of.get(column, "0"), column) for column in columns]
         only = "not failed" if output.at_prediction else "not failed and sign <> 0"
         profile = _grouped(
-            f"(select * from facts where {only})", len(spec.segment_fields), output.bin, output.bin, sums
+            f"(select * from facts where {only})", len(spec.segment_fields), output.bin, sums
         )
         queries.append(
             f"select {', '.join(KEYS)}, segment, {sql.text(output.name)} as output, bin, {', '.join(columns)} from ({profile})"
@@ -129,7 +132,7 @@ def quality_queries(engine: DuckDBEngine, spec: ModelSpec, features: Mapping[str
             _total(f"arrived * case when {outside} then 1 else 0 end" if outside else "0", "out_of_range"),
         ]
         facts = "(select * from facts where arrived = 1 and not failed)"
-        profile = _grouped(facts, len(spec.segment_fields), "0", "0", sums)
+        profile = _grouped(facts, len(spec.segment_fields), "0", sums)
         queries.append(
             f"select {', '.join(KEYS)}, segment, {sql.text(name)} as feature, {', '.join(QUALITY_SUMS)} from ({profile})"
         )
@@ -140,5 +143,5 @@ def traffic_query(spec: ModelSpec) -> str:
     """SQL for the traffic and latency counts over the table ``facts``."""
     latency = f"coalesce({octave_bin('latency_ms')}, {ABSENT})"
     sums = [_total("arrived", "rows"), _total("case when failed then arrived else 0 end", "failed")]
-    profile = _grouped("(select * from facts where arrived = 1)", len(spec.segment_fields), latency, latency, sums)
+    profile = _grouped("(select * from facts where arrived = 1)", len(spec.segment_fields), latency, sums)
     return f"select {', '.join(KEYS)}, segment, bin as latency_bin, {', '.join(TRAFFIC_SUMS)} from ({profile})"

@@ -1,0 +1,1 @@
+"""Wiring: assets, checks, schedules, the nightly job."""

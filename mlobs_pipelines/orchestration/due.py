@@ -1,0 +1,36 @@
+"""Which nights are due. The clock is an argument."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from mlobs_pipelines.ingest.night import arrival_dates
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home, nights
+
+
+def nights_between(first: dt.date, last: dt.date) -> list[dt.date]:
+    """Every date from first to last, both included."""
+    return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
+
+
+def last_complete_day(spec: ModelSpec, now: dt.datetime) -> dt.date:
+    """Yesterday, in the model's timezone."""
+    return now.astimezone(ZoneInfo(spec.timezone)).date() - dt.timedelta(days=1)
+
+
+def nights_due(home: Home, spec: ModelSpec, now: dt.datetime) -> list[dt.date]:
+    """Nights that have passed and were not run.
+
+    A model that ran before is due up to yesterday, also where nothing arrived: silence is a finding. A model's
+    first run replays what its log holds, from the first arrival to the last.
+    """
+    yesterday = last_complete_day(spec, now)
+    done = nights(home.lake(spec.model) / "predictions")
+    if done:
+        return nights_between(done[-1] + dt.timedelta(days=1), yesterday)
+    arrived = arrival_dates(home, spec)
+    if not arrived:
+        return []
+    return nights_between(arrived[0], min(arrived[-1], yesterday))

@@ -1,0 +1,77 @@
+"""The lake's profiles of a model, as the tables that measuring reads."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from mlobs_pipelines.ingest.schema import read_schema
+from mlobs_pipelines.measure.profiles import Profiles
+from mlobs_pipelines.profile.bins import read_bins
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home, nights
+
+EARLY = dt.timedelta(days=2)
+"""A prediction may be stamped up to a day, and a zone, after it arrived: files that much earlier are read too."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What measuring a model needs."""
+
+    profiles: Profiles
+    schema: dict[str, Any]
+    bins: dict[str, Any] | None
+
+
+def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inputs:
+    """Read the profiles that the windows of the wanted nights rest on, whatever night they arrived.
+
+    A window that is written or restated on a night holds event dates about which something arrived then; so
+    files older than the earliest of those, less the longest window, can't matter and are not opened.
+    """
+    longest = dt.timedelta(days=max(spec.monitors.window_days))
+    earliest = _earliest_event(home, spec.model, wanted) - longest
+    model = spec.model
+    names = ("feature_profile", "output_profile", "quality_profile", "traffic_profile", "intake")
+    tables = {name: _read(home, model, name, earliest, wanted[-1]) for name in names}
+    reference = {name: _reference(home, model, name, tables[name]) for name in names[:3]}
+    profiles = Profiles(
+        features=tables["feature_profile"],
+        outputs=tables["output_profile"],
+        quality=tables["quality_profile"],
+        traffic=tables["traffic_profile"],
+        intake=tables["intake"],
+        reference_features=reference["feature_profile"],
+        reference_outputs=reference["output_profile"],
+        reference_quality=reference["quality_profile"],
+    )
+    schema = read_schema(home, model) or {"features": {}, "fields": {}, "decided_on": None}
+    return Inputs(profiles, schema, read_bins(home.bins_file(model)))
+
+
+def _earliest_event(home: Home, model: str, wanted: Sequence[dt.date]) -> dt.date:
+    files = [home.lake_file(model, table, night) for table in ("traffic_profile", "output_profile") for night in wanted]
+    found = pl.concat([pl.scan_parquet(file).select(pl.col("event_date").min()) for file in files]).collect()
+    earliest = found["event_date"].min()
+    return min(earliest, wanted[0]) if isinstance(earliest, dt.date) else wanted[0]
+
+
+def _read(home: Home, model: str, table: str, earliest: dt.date, last: dt.date) -> pl.DataFrame:
+    kept = [night for night in nights(home.lake(model) / table) if earliest - EARLY <= night <= last]
+    frames = [pl.read_parquet(home.lake_file(model, table, night)) for night in kept]
+    if not frames:
+        return pl.DataFrame()
+    # Nights before the first accepted row know no sums of the task yet: theirs are zero.
+    table_rows = pl.concat(frames, how="diagonal")
+    whole = [name for name, kind in table_rows.schema.items() if kind == pl.Int64]
+    return table_rows.with_columns(pl.col(whole).fill_null(0)).filter(pl.col("event_date") >= earliest)
+
+
+def _reference(home: Home, model: str, table: str, like: pl.DataFrame) -> pl.DataFrame:
+    path = home.reference_file(model, table)
+    return pl.read_parquet(path) if path.exists() else like.clear()

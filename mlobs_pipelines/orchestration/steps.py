@@ -1,0 +1,59 @@
+"""The steps of a night, in order: each reads what earlier ones wrote and publishes whole files.
+
+Every step is idempotent, so a run that was killed after any of them is simply run again. Dagster's assets call
+these functions; nothing here knows of Dagster.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+
+from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
+from mlobs_pipelines.join import night as label_join
+from mlobs_pipelines.measure.night import measure_nights
+from mlobs_pipelines.orchestration.profiles import load_profiles
+from mlobs_pipelines.profile.night import profile_nights
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store import results
+from mlobs_pipelines.store.files import published
+from mlobs_pipelines.store.layout import Home
+
+Progress = Callable[[str], None]
+
+
+def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
+    """Accept what arrived on the nights into the lake; quarantine what can't be accepted."""
+    return ingest_nights(home, spec, list(nights), progress=progress)
+
+
+def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
+    """Join labels to predictions in dbt and publish the nights' label facts in the lake."""
+    environment = label_join.prepare(home, spec, list(nights))
+    label_join.build(environment)
+    label_join.export(home, spec, list(nights))
+
+
+def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
+    """Count the nights' predictions and label facts into additive profiles."""
+    profile_nights(home, spec, list(nights), progress=progress)
+
+
+def measure(
+    home: Home, spec: ModelSpec, nights: Sequence[dt.date], run_id: str, progress: Progress | None = None
+) -> dict[dt.date, int]:
+    """Measure each night from profiles alone; gives the number of metrics each night wrote."""
+    inputs = load_profiles(home, spec, nights)
+    written = {}
+    for night, metrics in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, list(nights), run_id):
+        with published(home.store_file("metrics", spec.model, night)) as draft:
+            metrics.write_parquet(draft, compression="zstd")
+        written[night] = metrics.height
+        if progress:
+            progress(f"measured {night}")
+    return written
+
+
+def publish(home: Home, specs: Sequence[ModelSpec]) -> None:
+    """Bring the snapshot for readers, ``results.duckdb``, up to date."""
+    results.publish(home, list(specs))
