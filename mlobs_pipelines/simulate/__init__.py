@@ -1,0 +1,1 @@
+"""A small world with known faults."""
