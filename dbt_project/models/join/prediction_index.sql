@@ -1,0 +1,9 @@
+select
+    prediction_id,
+    version,
+    role,
+    event_date,
+    arrival_date,
+    failed
+from {{ ref('stg_predictions') }}
+where arrival_date in (select arrival_date from {{ ref('nights') }})

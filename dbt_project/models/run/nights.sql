@@ -1,0 +1,1 @@
+select arrival_date from {{ run_table('nights') }}

@@ -1,0 +1,1 @@
+select mode, maturity_days, negative_label from {{ run_table('parameters') }}

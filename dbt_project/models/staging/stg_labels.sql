@@ -1,0 +1,6 @@
+select
+    prediction_id,
+    label,
+    available_at,
+    arrival_date
+from {{ lake('labels') }}

@@ -1,0 +1,8 @@
+select
+    prediction_id,
+    version,
+    role,
+    event_date,
+    arrival_date,
+    failed
+from {{ lake('predictions') }}

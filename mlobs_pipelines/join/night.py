@@ -1,0 +1,189 @@
+"""The join of some nights, in three steps: prepare the warehouse, let dbt build, export label facts to the lake."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mlobs_pipelines.engine import dbt, sql
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
+from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.layout import nights as nights_in
+
+BUILD = ("build", "--select", "staging", "join", "--exclude-resource-type", "unit_test")
+"""Arguments for dbt: what a night builds and tests. Unit tests ask the SQL, not the data: they are for development."""
+
+PATIENCE = 120.0
+"""Seconds to wait for a dbt that outlived the run that started it."""
+
+_COMPLEMENT = {"1": "0", "0": "1", "true": "false", "false": "true"}
+
+
+class JoinError(UserError):
+    """The labels of a night could not be joined."""
+
+
+def negative_label(spec: ModelSpec) -> str:
+    """What silence stands for with ``positives_only``: the other of the pair, else ``(negative)``."""
+    return _COMPLEMENT.get(spec.positive_class, "(negative)")
+
+
+def prepare(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[str, str]:
+    """Write into the warehouse what dbt is to build; gives the environment to run dbt with.
+
+    Besides the nights asked for, those whose lake files the warehouse does not know, or knew otherwise, are built:
+    a warehouse that is missing, broken, behind or of another version is made again from the lake.
+
+    Raises:
+        JoinError: a night has no accepted rows in the lake yet; the meaning of silence changed since earlier nights;
+            or another process keeps the warehouse.
+    """
+    for night in nights:
+        for table in ("predictions", "labels"):
+            if not home.lake_file(spec.model, table, night).exists():
+                raise JoinError(f"{spec.model}: the lake has no {table} of {night}; ingest that night first")
+    file = home.warehouse_file(spec.model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if not _write_run(home, spec, nights):
+            _remove(file)
+            _write_run(home, spec, nights)
+    except Error:
+        _remove(file)
+        try:
+            _write_run(home, spec, nights)
+        except Error as error:
+            raise JoinError(f"cannot write {file}: {_line(error)}") from error
+    return {**dbt.environment(file, _working(home, spec)), "MLOBS_LAKE": str(home.lake(spec.model))}
+
+
+def build(environment: Mapping[str, str]) -> None:
+    """Let dbt build and test what ``prepare`` asked for.
+
+    Raises:
+        JoinError: a model or a test of dbt's failed; the text says which.
+    """
+    try:
+        dbt.run_dbt(BUILD, environment)
+    except dbt.DbtError as error:
+        raise JoinError(str(error)) from None
+
+
+def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
+    """Publish the nights' label facts from the warehouse in the lake: a file a night, also where there are none.
+
+    Raises:
+        JoinError: dbt has not built the nights since they were prepared.
+    """
+    file = home.warehouse_file(spec.model)
+    try:
+        with _attached(home, spec) as engine:
+            built = {row[0] for row in engine.rows("select arrival_date from warehouse.built_nights")}
+            if missing := sorted(set(nights) - built):
+                raise JoinError(f"{spec.model}: the label facts of {missing[0]} are not built; run that night again")
+            for night in nights:
+                engine.write(
+                    f"select * from warehouse.label_facts where arrival_date = {_date(night)} "
+                    "order by prediction_id, version, role, sign",
+                    home.lake_file(spec.model, "label_facts", night),
+                )
+    except Error as error:
+        raise JoinError(f"cannot read the label facts in {file}: {_line(error)}; run the night again") from error
+
+
+def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
+    """Write what dbt reads: ``run_nights`` and ``run_parameters``; false if the warehouse is another version's.
+
+    dbt moves each night it has built from ``run_nights`` to ``built_nights``, with the state of the lake's files.
+    """
+    stored = nights_in(home.lake(spec.model) / "predictions")
+    files = {night: _state(home, spec, night) for night in stored}
+    negative = sql.text(negative_label(spec)) if spec.task != "regression" else "cast(null as double)"
+    positives_only = spec.labels is not None and spec.labels.mode == "positives_only"
+    silence = f"positives_only, {spec.maturity_days}, {negative}" if positives_only else "explicit"
+    with _attached(home, spec) as engine:
+        engine.run("create table if not exists warehouse.built_nights (arrival_date date, files varchar)")
+        engine.run("create table if not exists warehouse.built_by (project varchar, silence varchar)")
+        for project, before in engine.rows("select project, silence from warehouse.built_by"):
+            if before != silence and not set(nights) >= set(stored):
+                raise JoinError(
+                    f"{spec.model}: labels.mode, labels.maturity or positive_class changed, and with it what silence "
+                    f"meant on earlier nights; run: mlobs rebuild {spec.model}"
+                )
+            if (project, before) != (dbt.project_version(), silence):
+                return False
+        known = dict(engine.rows("select arrival_date, files from warehouse.built_nights"))
+        wanted = [n for n in known.keys() | files.keys() if known.get(n) != files.get(n) or n in set(nights)]
+        rows = ", ".join(
+            f"({_date(n)}, {sql.text(files[n])})" if n in files else f"({_date(n)}, null)" for n in sorted(wanted)
+        )
+        engine.run(
+            "begin; "
+            "create or replace table warehouse.run_nights (arrival_date date, files varchar); "
+            f"insert into warehouse.run_nights values {rows}; "
+            "create or replace table warehouse.run_parameters as "
+            f"select {sql.text('positives_only' if positives_only else 'explicit')} as mode, "
+            f"{spec.maturity_days} as maturity_days, {negative} as negative_label; "
+            "delete from warehouse.built_nights where arrival_date in (select arrival_date from warehouse.run_nights); "
+            "delete from warehouse.built_by; "
+            f"insert into warehouse.built_by values ({sql.text(dbt.project_version())}, {sql.text(silence)}); "
+            "commit"
+        )
+    return True
+
+
+def _state(home: Home, spec: ModelSpec, night: dt.date) -> str:
+    """What tells that the lake's files of a night are still those the warehouse was built from."""
+    stats = []
+    for table in ("predictions", "labels"):
+        with contextlib.suppress(FileNotFoundError):
+            stat = home.lake_file(spec.model, table, night).stat()
+            stats.append(f"{table} {stat.st_size} {stat.st_mtime_ns}")
+    return ", ".join(stats)
+
+
+@contextlib.contextmanager
+def _attached(home: Home, spec: ModelSpec) -> Iterator[DuckDBEngine]:
+    """An engine with the model's warehouse attached as ``warehouse``; waits for a dbt that outlived its run.
+
+    Raises:
+        JoinError: another process keeps the warehouse open.
+    """
+    file = home.warehouse_file(spec.model)
+    with DuckDBEngine(_working(home, spec) / "spill") as engine:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                engine.run(f"attach {sql.text(str(file))} as warehouse")
+                break
+            except Error as error:
+                if "lock" not in str(error).lower():
+                    raise
+                if time.monotonic() > deadline:
+                    raise JoinError(f"{file} is open in another process; end it and run again") from None
+                time.sleep(0.2)
+        yield engine
+        engine.run("detach warehouse")
+
+
+def _working(home: Home, spec: ModelSpec) -> Path:
+    """dbt's own folder: no model can have this name."""
+    return home.warehouse / f"{spec.model}.dbt"
+
+
+def _remove(file: Path) -> None:
+    for path in (file, file.with_name(f"{file.name}.wal")):
+        path.unlink(missing_ok=True)
+
+
+def _date(night: dt.date) -> str:
+    return f"date '{night.isoformat()}'"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
