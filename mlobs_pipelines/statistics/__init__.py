@@ -1,0 +1,1 @@
+"""Counts -> statistics with intervals and bounds: pure functions over NumPy arrays."""
