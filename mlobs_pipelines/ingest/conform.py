@@ -1,0 +1,409 @@
+"""SQL that conforms a delivered file to the standard schema, and says of each row that can't be why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.ingest.readers import Column, Opened, UnreadableError
+from mlobs_pipelines.ingest.schema import Schema
+from mlobs_pipelines.ingest.sources import IngestError, nearest
+from mlobs_pipelines.ingest.values import (
+    LONGEST_INVALID,
+    LONGEST_TEXT,
+    Value,
+    as_category,
+    as_class,
+    as_number,
+    as_text,
+    as_time,
+    as_vector,
+    day,
+    norm,
+    quoted,
+    raw_text,
+    type_class,
+)
+from mlobs_pipelines.spec.model import LabelsSpec, ModelSpec
+
+MISSING_VERSION = "(missing)"
+LONGEST_RAW_VALUE = 10_000
+"""Characters of one value of a refused row that are kept."""
+SUM_TOLERANCE = 0.01
+"""How far from 1 the scores of a multiclass row may sum."""
+
+
+def prediction_columns(spec: ModelSpec, schema: Schema | None) -> dict[str, str]:
+    """Columns of the lake's predictions and their types, in order."""
+    columns = {
+        "prediction_id": "VARCHAR",
+        "version": "VARCHAR",
+        "role": "VARCHAR",
+        "event_time": "TIMESTAMP",
+        "event_date": "DATE",
+        "arrived_at": "TIMESTAMP",
+        "arrival_date": "DATE",
+    }
+    if spec.task == "binary":
+        columns["score"] = "DOUBLE"
+    columns |= {f"score_{i}": "DOUBLE" for i in range(len(spec.classes) if spec.task == "multiclass" else 0)}
+    columns["prediction"] = "DOUBLE" if spec.task == "regression" else "VARCHAR"
+    columns |= {
+        "latency_ms": "DOUBLE",
+        "status": "VARCHAR",
+        "failed": "BOOLEAN",
+        "subject": "VARCHAR",
+        "invalid_fields": "VARCHAR",
+    }
+    for name, kind in (schema.fields if schema else {}).items():
+        columns[f"f_{name}"] = {"numeric": "DOUBLE", "categorical": "VARCHAR", "embedding": "DOUBLE[]"}[kind]
+        if kind == "embedding":
+            columns[f"n_{name}"] = "DOUBLE"
+    return columns
+
+
+def label_columns(spec: ModelSpec) -> dict[str, str]:
+    """Columns of the lake's labels and their types, in order."""
+    value = "DOUBLE" if spec.task == "regression" else "VARCHAR"
+    return {"prediction_id": "VARCHAR", "label": value, "available_at": "TIMESTAMP", "arrival_date": "DATE"}
+
+
+def labels_of(spec: ModelSpec) -> LabelsSpec:
+    """The spec's labels.
+
+    Raises:
+        IngestError: it has none.
+    """
+    if spec.labels is None:
+        raise IngestError(f"model {spec.model} has no labels; add a labels section to its file")
+    return spec.labels
+
+
+def required_columns(spec: ModelSpec, source: str) -> dict[str, str]:
+    """Columns without which no row of a file can be placed: {key of the spec: column}."""
+    p = spec.predictions
+    if source == "labels":
+        labels = labels_of(spec)
+        return {
+            "labels.id": labels.id,
+            "labels.value": labels.value,
+            "labels.available_at": labels.available_at,
+        }
+    keys = {"predictions.id": p.id, "predictions.time": p.time}
+    keys |= {
+        f"predictions.{k}": v for k, v in (("arrived_at", p.arrived_at), ("version", p.version), ("role", p.role)) if v
+    }
+    keys |= {k: v for k, v in score_columns(spec) if v}
+    return keys
+
+
+def score_columns(spec: ModelSpec) -> list[tuple[str, str]]:
+    """(key of the spec, column) of a model's outputs."""
+    p = spec.predictions
+    if spec.task == "binary":
+        return [("predictions.score", p.score or "")]
+    if spec.task == "multiclass":
+        return [(f"predictions.scores.{k}", v) for k, v in (p.scores or {}).items()]
+    return [("predictions.prediction", p.prediction or "")]
+
+
+def check_columns(opened: Opened, required: dict[str, str]) -> None:
+    """Raise UnreadableError, naming key, column and nearest spelling, where a needed column is missing."""
+    names = [c.name for c in opened.columns]
+    for key, column in required.items():
+        if column not in names:
+            raise UnreadableError(f"has no column {column!r}, which {key} names{nearest(column, names)}")
+
+
+def dates(spec: ModelSpec, source: str, opened: Opened) -> str:
+    """SQL for (arrival date or null, rows) of a file."""
+    arrived = (
+        spec.labels.available_at
+        if source == "labels" and spec.labels
+        else (spec.predictions.arrived_at or spec.predictions.time)
+    )
+    column = _column(opened, arrived)
+    return f"select {day(as_time(column), spec.timezone)} as d, count(*) from {opened.relation} group by 1"
+
+
+def raw_row(columns: Iterable[tuple[str, str, str]]) -> str:
+    """SQL for a JSON object of (name, SQL, type): numbers and truth as such, all else as text of bounded length."""
+    pairs = []
+    for name, value, column_type in columns:
+        text = f"cast({value} as varchar)"
+        cut = f"case when length({text}) > {LONGEST_RAW_VALUE} then left({text}, {LONGEST_RAW_VALUE}) || '…' else {text} end"
+        kind = type_class(column_type)
+        if kind in ("integer", "bool"):
+            json = f"to_json({value})"
+        elif kind == "float" and not column_type.upper().startswith("DECIMAL"):
+            json = f"case when isfinite({value}) then to_json({value}) else to_json({text}) end"
+        else:
+            json = f"to_json({cut})"
+        pairs.append(f"{sql.text(name)}, {json}")
+    return f"cast(json_object({', '.join(pairs)}) as varchar)"
+
+
+def _column(opened: Opened, name: str) -> Column:
+    column = opened.column(name)
+    if column is None:
+        raise UnreadableError(f"has no column {name!r}{nearest(name, [c.name for c in opened.columns])}")
+    return column
+
+
+def _raw(opened: Opened) -> str:
+    return raw_row((c.name, c.at, c.type) for c in opened.columns)
+
+
+def _first_of(reasons: Sequence[tuple[str, str]]) -> str:
+    """SQL for the first reason whose condition holds; null where the row is fine."""
+    cases = " ".join(
+        f"when {condition} then coalesce({reason}, 'the row can''t be read')" for condition, reason in reasons
+    )
+    return f"case {cases} end"
+
+
+def _said(column: Column, tail: str) -> str:
+    return f"{quoted(column)} || {sql.text(' ' + tail)}"
+
+
+def _missing(column: Column) -> str:
+    return sql.text(f"column {column.name[:80]!r}: the value is missing")
+
+
+def _time_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
+    return [
+        (f"{column.at} is null", _missing(column)),
+        (f"{parsed} is null", _said(column, "is not a time between the years 1970 and 2262")),
+    ]
+
+
+def _id_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
+    return [
+        (f"{parsed} is null or {parsed} = ''", _missing(column)),
+        (f"length({parsed}) > {LONGEST_TEXT}", _said(column, f"is longer than {LONGEST_TEXT} characters")),
+    ]
+
+
+def _failed(column: Column | None) -> str:
+    """SQL for whether the request failed: status 400 and above, or text that is none of ok's spellings."""
+    if column is None:
+        return "false"
+    kind, c = type_class(column.type), column.at
+    if kind in ("integer", "float"):
+        return f"coalesce({c} >= 400, false)"
+    if kind == "bool":
+        return f"coalesce(not {c}, false)"
+    text = f"lower(trim({raw_text(column)}))"
+    number = f"try_cast({text} as double)"
+    fine = f"{text} in ('', 'ok', 'success', 'succeeded', 'true') or regexp_full_match({text}, '2(xx|[0-9][0-9])')"
+    return f"case when {c} is null then false when {number} is not null then {number} >= 400 else not ({fine}) end"
+
+
+def _scores(
+    spec: ModelSpec, opened: Opened
+) -> tuple[dict[str, str], list[tuple[str, str]], list[tuple[str, Column, str]]]:
+    """Of a row's outputs: {lake column: SQL}, reasons to refuse it, and (field, column, SQL of invalid) of failed rows."""
+    values: dict[str, str] = {}
+    reasons: list[tuple[str, str]] = []
+    invalid: list[tuple[str, Column, str]] = []
+    parsed: list[str] = []
+    for i, (_, name) in enumerate(score_columns(spec)):
+        column = _column(opened, name)
+        number = as_number(column)
+        v = number.value
+        refused = [
+            (f"not p_failed and {number.bad}", _said(column, "is not a finite number")),
+            (f"not p_failed and {v} is null", _missing(column)),
+        ]
+        if spec.task == "regression":
+            values["prediction"] = v
+            invalid.append((name, column, f"p_failed and {number.bad}"))
+        else:
+            outside = f"({v}) not between 0 and 1"
+            refused.append((f"not p_failed and {outside}", _said(column, "is not between 0 and 1")))
+            values["score" if spec.task == "binary" else f"score_{i}"] = f"case when ({v}) between 0 and 1 then {v} end"
+            invalid.append((name, column, f"p_failed and ({number.bad} or coalesce({outside}, false))"))
+        reasons += refused
+        parsed.append(f"({v})")
+    if spec.task == "multiclass":
+        total = " + ".join(parsed)
+        far = f"not p_failed and abs({total} - 1) > {SUM_TOLERANCE}"
+        reasons.append(
+            (far, f"'the scores of all classes sum to ' || cast(round({total}, 6) as varchar) || ', not to 1'")
+        )
+        # A failed row has all of its scores or none: half a distribution is no prediction.
+        whole = (
+            f"not p_failed or coalesce(abs({total} - 1) <= {SUM_TOLERANCE} and "
+            + " and ".join(f"{v} between 0 and 1" for v in parsed)
+            + ", false)"
+        )
+        values = {k: f"case when {whole} then {v} end" for k, v in values.items()}
+    return values, reasons, invalid
+
+
+def _argmax(spec: ModelSpec) -> str:
+    """SQL for the most probable class, ties to the first; null where there are no scores."""
+    scores = [f"score_{i}" for i in range(len(spec.classes))]
+    cases = " ".join(
+        f"when {' and '.join(f'{s} >= {other}' for other in scores)} then {sql.text(name)}"
+        for s, name in zip(scores, spec.classes, strict=True)
+    )
+    return f"case {cases} end"
+
+
+def _field(opened: Opened, name: str) -> Column | None:
+    folded = [c for c in opened.columns if c.name.lower() == name.lower()]
+    return opened.column(name) or (folded[0] if folded else None)
+
+
+def _fields(opened: Opened, schema: Schema | None) -> tuple[dict[str, str], list[tuple[str, Column, str]]]:
+    """{lake column: SQL} of the stored fields, and (field, column, SQL of invalid)."""
+    values: dict[str, str] = {}
+    invalid: list[tuple[str, Column, str]] = []
+    for name, kind in (schema.fields if schema else {}).items():
+        column = _field(opened, name)
+        if column is None:
+            nothing = {"numeric": "double", "categorical": "varchar", "embedding": "double[]"}[kind]
+            values[f"f_{name}"] = f"cast(null as {nothing})"
+            if kind == "embedding":
+                values[f"n_{name}"] = "cast(null as double)"
+            continue
+        if kind == "embedding":
+            found = as_vector(column, (schema.sizes if schema else {}).get(name) or None)
+            values[f"n_{name}"] = norm(found.value)
+        else:
+            found = as_number(column) if kind == "numeric" else as_category(column)
+        values = values | {f"f_{name}": found.value} if kind != "embedding" else _vector_first(values, name, found)
+        if found.bad != "false":
+            invalid.append((name, column, found.bad))
+    return values, invalid
+
+
+def _vector_first(values: dict[str, str], name: str, found: Value) -> dict[str, str]:
+    length = values.pop(f"n_{name}")
+    return values | {f"f_{name}": found.value, f"n_{name}": length}
+
+
+def _invalid_fields(invalid: Sequence[tuple[str, Column, str]]) -> str:
+    """SQL for null, or the JSON object of the fields that could not be conformed and what stood there."""
+    if not invalid:
+        return "cast(null as varchar)"
+    entries = ", ".join(
+        f"{{'k': {sql.text(name)}, 'v': case when {bad} then left({raw_text(column)}, {LONGEST_INVALID}) end}}"
+        for name, column, bad in invalid
+    )
+    found = f"to_json(map_from_entries(list_filter([{entries}], lambda e: e.v is not null)))"
+    return f"case when {' or '.join(f'({bad})' for _, _, bad in invalid)} then cast({found} as varchar) end"
+
+
+def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) -> str:
+    """SQL for every row of a file: the lake's prediction columns (no arrival_date), own_date, line, reason, raw.
+
+    ``reason`` is null where the row is fine; ``own_date`` is its arrival date, null where that can't be known;
+    ``raw`` is null where the row is fine.
+    """
+    p = spec.predictions
+    id_, time = _column(opened, p.id), _column(opened, p.time)
+    arrived = _column(opened, p.arrived_at) if p.arrived_at else None
+    version, role = (_column(opened, n) if n else None for n in (p.version, p.role))
+    latency, status, subject = (opened.column(n) if n else None for n in (p.latency_ms, p.status, p.subject))
+    acted = opened.column(p.prediction) if p.prediction and spec.task != "regression" else None
+
+    parsed = {
+        "p_id": as_text(id_),
+        "event_time": as_time(time),
+        "arrived_at": as_time(arrived or time),
+        "version": f"coalesce(nullif({as_text(version)}, ''), {sql.text(MISSING_VERSION)})" if version else "'1'",
+        "role": f"coalesce(nullif({as_text(role)}, ''), 'production')" if role else "'production'",
+        "p_failed": _failed(status),
+    }
+    scores, score_reasons, invalid = _scores(spec, opened)
+    fields, invalid_fields = _fields(opened, schema)
+    if latency:
+        number = as_number(latency)
+        negative = f"coalesce(({number.value}) < 0, false)"
+        invalid.append((latency.name, latency, f"({number.bad} or {negative})"))
+        parsed["latency_ms"] = f"case when ({number.value}) >= 0 then {number.value} end"
+    if acted:
+        parsed["p_acted"] = as_class(acted, spec)
+        unknown = f"({acted.at} is not null and {as_text(acted)} is not null and coalesce(p_acted is null or length(p_acted) > {LONGEST_TEXT}, true))"
+        invalid.append((acted.name, acted, unknown))
+    taken = {name for name, _, _ in invalid}
+    invalid += [entry for entry in invalid_fields if entry[0] not in taken]
+
+    reasons = [*_id_reasons(id_, "p_id"), *_time_reasons(time, "event_time")]
+    if arrived:
+        reasons += _time_reasons(arrived, "arrived_at")
+        early = "event_time > arrived_at + interval 1 day"
+        reasons.append((early, _said(time, "is more than a day after the row arrived")))
+    for column, name in ((version, "version"), (role, "role")):
+        if column:
+            reasons.append(
+                (f"length({name}) > {LONGEST_TEXT}", _said(column, f"is longer than {LONGEST_TEXT} characters"))
+            )
+    if subject:
+        reasons.append(
+            (
+                f"length({as_text(subject)}) > {LONGEST_TEXT}",
+                _said(subject, f"is longer than {LONGEST_TEXT} characters"),
+            )
+        )
+    reasons += score_reasons
+
+    outputs = dict(scores)
+    logged = f"case when length(p_acted) <= {LONGEST_TEXT} then p_acted end" if acted else "cast(null as varchar)"
+    if spec.task == "binary":
+        outputs["prediction"] = logged
+    elif spec.task == "multiclass":
+        outputs["prediction"] = f"coalesce({logged}, {_argmax(spec)})"
+    inner = ", ".join(f"{s} as {n}" for n, s in parsed.items())
+    rest = {
+        "latency_ms": "latency_ms" if latency else "cast(null as double)",
+        "status": f"left({as_text(status)}, {LONGEST_TEXT})" if status else "cast(null as varchar)",
+        "failed": "p_failed",
+        "subject": as_text(subject) if subject else "cast(null as varchar)",
+        "invalid_fields": _invalid_fields(invalid),
+        **fields,
+    }
+    # Scores are read before the class, which may be the most probable one.
+    scored = ", ".join(f"{s} as {n}" for n, s in scores.items() if n != "prediction")
+    first = f"select *, {inner} from {opened.relation}"
+    second = f"select *, {scored} from ({first})" if scored else first
+    chosen = {
+        "prediction_id": "p_id",
+        "version": "version",
+        "role": "role",
+        "event_time": "event_time",
+        "event_date": day("event_time", spec.timezone),
+        "arrived_at": "arrived_at",
+        **{n: (n if n.startswith("score") else s) for n, s in outputs.items()},
+        **rest,
+    }
+    listed = ", ".join(f"{s} as {sql.name(n)}" for n, s in chosen.items())
+    third = f"select {listed}, {day('arrived_at', spec.timezone)} as own_date, line, {_first_of(reasons)} as reason, {_raw(opened)} as raw from ({second})"
+    return f"select * replace (case when reason is not null then raw end as raw) from ({third})"
+
+
+def conform_labels(spec: ModelSpec, opened: Opened) -> str:
+    """SQL for every row of a file of labels: prediction_id, label, available_at, own_date, line, reason, raw."""
+    labels = labels_of(spec)
+    id_, value, available = (_column(opened, n) for n in (labels.id, labels.value, labels.available_at))
+    parsed = {"p_id": as_text(id_), "available_at": as_time(available)}
+    reasons = [*_id_reasons(id_, "p_id"), *_time_reasons(available, "available_at")]
+    if spec.task == "regression":
+        number = as_number(value)
+        parsed["label"] = number.value
+        reasons += [(number.bad, _said(value, "is not a finite number")), ("label is null", _missing(value))]
+    else:
+        parsed["label"] = as_class(value, spec)
+        reasons += [
+            (f"{as_text(value)} is null", _missing(value)),
+            ("label is null", _said(value, f"is neither the positive class {spec.positive_class!r} nor its opposite")),
+            (f"length(label) > {LONGEST_TEXT}", _said(value, f"is longer than {LONGEST_TEXT} characters")),
+        ]
+    inner = ", ".join(f"{s} as {n}" for n, s in parsed.items())
+    outer = (
+        f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, line, "
+        f"{_first_of(reasons)} as reason, {_raw(opened)} as raw from (select *, {inner} from {opened.relation})"
+    )
+    return f"select * replace (case when reason is not null then raw end as raw) from ({outer})"

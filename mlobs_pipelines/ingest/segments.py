@@ -1,0 +1,78 @@
+"""Values of segment columns that are admitted as segments: the most frequent of the night they first came, 100 at most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.ingest.schema import Schema
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home, nights
+
+MOST_VALUES = 100
+"""Values per field over all nights; rows of other values are counted under '(other)'."""
+
+
+def value_text(field: str, kind: str) -> str:
+    """SQL for a field's value as a segment names it."""
+    column = sql.name(f"f_{field}")
+    if kind != "numeric":
+        return f"cast({column} as varchar)"
+    whole = f"abs({column}) < 1e15 and {column} = trunc({column})"
+    return f"case when {whole} then cast(cast({column} as bigint) as varchar) else cast({column} as varchar) end"
+
+
+class SegmentValues:
+    """Admits values night by night, from the accepted rows in ``rows_predictions`` and ``fates_predictions``."""
+
+    def __init__(
+        self, home: Home, spec: ModelSpec, engine: DuckDBEngine, schema: Schema | None, running: Sequence[date]
+    ) -> None:
+        self._engine = engine
+        self._admitted: dict[str, set[str]] = {}
+        self._new: dict[date, list[tuple[str, str]]] = {n: [] for n in running}
+        if schema is None:
+            return
+        folded = {f.lower(): f for f in schema.fields}
+        named = [name for cut in spec.segment_fields for name in cut]
+        fields = list(
+            dict.fromkeys(
+                name if name in schema.fields else folded[name.lower()] for name in named if name.lower() in folded
+            )
+        )
+        folder = home.lake_file(spec.model, "segment_values", date.min).parent
+        others = [home.lake_file(spec.model, "segment_values", n) for n in nights(folder) if n not in set(running)]
+        if others:
+            for field, value in engine.rows(f"select field, value from {scan(others)}"):
+                self._admitted.setdefault(field, set()).add(value)
+        for field in fields:
+            self._admit(field, schema.fields[field])
+
+    def _admit(self, field: str, kind: str) -> None:
+        admitted = self._admitted.setdefault(field, set())
+        counted = self._engine.rows(
+            "select night, value from (select *, row_number() over (partition by night order by n desc, value) as place from ("
+            f"select night, {value_text(field, kind)} as value, count(*) as n from rows_predictions r "
+            "where reason is null and r.rowid not in (select candidate from fates_predictions) group by 1, 2"
+            f") where value is not null) where place <= {2 * MOST_VALUES} order by night, place"
+        )
+        for night, value in counted:
+            if value not in admitted and len(admitted) < MOST_VALUES:
+                admitted.add(value)
+                self._new[night].append((field, value))
+
+    def write(self, night: date, path: Path) -> None:
+        """Publish the values that a night admits."""
+        rows = self._new[night]
+        columns = {
+            "field": pa.array([f for f, _ in rows], pa.string()),
+            "value": pa.array([v for _, v in rows], pa.string()),
+            "arrival_date": pa.array([night] * len(rows), pa.date32()),
+        }
+        self._engine.register("segment_values_of_the_night", pa.table(columns))
+        self._engine.write("select * from segment_values_of_the_night", path)
