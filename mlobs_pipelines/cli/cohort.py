@@ -39,7 +39,7 @@ def export_cohort(
     done = nights(folder / "predictions")
     if schema is None or not done:
         raise UserError(f"{spec.model} has no rows yet; run it first: mlobs run {spec.model}")
-    conditions = ["true", *_conditions(segment, schema["fields"])]
+    conditions = ["true", *_conditions(segment, schema.fields)]
     if first:
         conditions.append(f"p.event_date >= date '{first.isoformat()}'")
     if last:

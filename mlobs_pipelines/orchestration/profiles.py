@@ -50,8 +50,9 @@ def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inp
         reference_outputs=reference["output_profile"],
         reference_quality=reference["quality_profile"],
     )
-    schema = read_schema(home, model) or {"features": {}, "fields": {}, "decided_on": None}
-    return Inputs(profiles, schema, read_bins(home.bins_file(model)))
+    schema = read_schema(home, model)
+    features = {"features": dict(schema.features) if schema else {}}
+    return Inputs(profiles, features, read_bins(home.bins_file(model)))
 
 
 def _earliest_event(home: Home, model: str, wanted: Sequence[dt.date]) -> dt.date:

@@ -57,3 +57,25 @@ def measure(
 def publish(home: Home, specs: Sequence[ModelSpec]) -> None:
     """Bring the snapshot for readers, ``results.duckdb``, up to date."""
     results.publish(home, list(specs))
+
+
+def run_nights(
+    home: Home, spec: ModelSpec, nights: Sequence[dt.date], *, run_id: str = "", progress: Progress | None = None
+) -> None:
+    """The whole night without Dagster: from delivered files to the snapshot. The caller holds the model's lock."""
+    ingest(home, spec, nights, progress)
+    derive(home, spec, nights, run_id=run_id, progress=progress)
+
+
+def derive(
+    home: Home, spec: ModelSpec, nights: Sequence[dt.date], *, run_id: str = "", progress: Progress | None = None
+) -> None:
+    """All that follows from the lake's accepted rows: what `mlobs rebuild` makes again."""
+    if progress:
+        progress("joining labels")
+    join(home, spec, nights)
+    profile(home, spec, nights, progress)
+    measure(home, spec, nights, run_id, progress)
+    if progress:
+        progress("publishing")
+    publish(home, [spec])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.reference import reference_relation
-from mlobs_pipelines.ingest.schema import read_schema
+from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, write_bins
 from mlobs_pipelines.profile.rows import load_facts, load_reference
 from mlobs_pipelines.profile.sums import (
@@ -76,7 +76,7 @@ def _freeze(
     engine: DuckDBEngine,
     home: Home,
     spec: ModelSpec,
-    schema: Mapping[str, Any],
+    schema: Schema,
     bins: dict[str, Any] | None,
     wanted: Sequence[dt.date],
 ) -> tuple[dict[str, Any] | None, list[dt.date]]:
@@ -84,7 +84,7 @@ def _freeze(
     if bins is not None and bins["frozen_on"] is not None:
         return bins, []
     given = reference_relation(home, spec, schema, engine)
-    first = _first_night(home, spec, schema)
+    first = schema.decided_on
     if given is not None:
         bins = _frozen(engine, spec, schema, given, first, "training")
         write_reference(engine, home, spec, schema, bins, given)
@@ -102,7 +102,7 @@ def _freeze(
     rows = f"(select * from {scan(files)} where not failed)"
     bins = {
         **bins,
-        "features": feature_bins(engine, rows, schema["features"]),
+        "features": feature_bins(engine, rows, schema.features),
         "frozen_on": next(night for night in wanted if night >= complete).isoformat(),
         "reference": "onboarding",
     }
@@ -111,9 +111,6 @@ def _freeze(
     write_bins(home.bins_file(spec.model), bins)
     return bins, [night for night in nights(home.lake(spec.model) / "predictions") if night <= wanted[-1]]
 
-
-def _first_night(home: Home, spec: ModelSpec, schema: Mapping[str, Any]) -> dt.date:
-    return dt.date.fromisoformat(schema["decided_on"])
 
 
 def _with_labels(home: Home, spec: ModelSpec, onboarding: Sequence[dt.date], rows: str) -> str:
@@ -154,7 +151,7 @@ def _regression_bins(prediction: dict[str, Any], label: dict[str, Any] | None) -
 
 
 def _frozen(
-    engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, Any], relation: str, night: dt.date, reference: str
+    engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str, night: dt.date, reference: str
 ) -> dict[str, Any]:
     outputs = task_of(spec).output_bins()
     if outputs is None:
@@ -165,12 +162,12 @@ def _frozen(
         if prediction is None:
             raise ValueError(f"{spec.model}: the reference has neither the prediction nor the label of a regression")
         outputs = _regression_bins(prediction, label)
-    features = feature_bins(engine, relation, schema["features"])
+    features = feature_bins(engine, relation, schema.features)
     return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
 
 
 def write_reference(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Mapping[str, Any], bins: Mapping[str, Any], relation: str
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any], relation: str
 ) -> None:
     """Profile the reference's rows like a night's."""
     load_reference(engine, spec, schema, relation)
@@ -178,7 +175,7 @@ def write_reference(
 
 
 def _write_reference_tables(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Mapping[str, Any], bins: Mapping[str, Any]
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any]
 ) -> None:
     for table, query in _tables(engine, spec, schema, bins).items():
         if table != "traffic_profile":
@@ -189,7 +186,7 @@ def _profile(
     engine: DuckDBEngine,
     home: Home,
     spec: ModelSpec,
-    schema: Mapping[str, Any] | None,
+    schema: Schema | None,
     bins: dict[str, Any] | None,
     batch: Sequence[dt.date],
 ) -> None:
@@ -223,10 +220,10 @@ def _empty(columns: Sequence[str]) -> str:
 
 
 def _tables(
-    engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, Any], bins: Mapping[str, Any] | None
+    engine: DuckDBEngine, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any] | None
 ) -> dict[str, str]:
     """SQL of each profile table over ``facts``; features are counted into temporary tables one by one."""
-    features = schema["features"]
+    features = schema.features
     frozen = bins["features"] if bins else {}
     keys = f"select {_empty(_COLUMNS['feature_profile'])} where false"
     engine.run(f"create or replace temp table feature_rows as {keys}")

@@ -8,21 +8,22 @@ from typing import Any
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
 KEYS = ("arrival_date", "event_date", "version", "role")
 
 
-def stored_columns(spec: ModelSpec, schema: Mapping[str, Any]) -> list[str]:
+def stored_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     """Columns of the lake's predictions that a profile needs beside its keys, quoted."""
     outputs = {
         "binary": ["score", "prediction"],
         "multiclass": [*(f"score_{i}" for i in range(len(spec.classes))), "prediction"],
         "regression": ["prediction"],
     }[spec.task]
-    fields = [f"f_{name}" for name, kind in schema["fields"].items() if kind != "embedding"]
-    norms = [f"n_{name}" for name, kind in schema["features"].items() if kind == "embedding"]
+    fields = [f"f_{name}" for name, kind in schema.fields.items() if kind != "embedding"]
+    norms = [f"n_{name}" for name, kind in schema.features.items() if kind == "embedding"]
     return [sql.name(column) for column in [*outputs, *fields, *norms]]
 
 
@@ -37,14 +38,14 @@ def field_text(name: str, kind: str) -> str:
     )
 
 
-def segment_columns(spec: ModelSpec, schema: Mapping[str, Any]) -> list[str]:
+def segment_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     """SQL for each cut's segment of a row, such as ``country=DE & device=ios``.
 
     A missing value is ``(missing)``; one beyond the admitted values (table ``admitted``) is ``(other)``.
     """
 
     def value(field: str) -> str:
-        text = field_text(field, schema["fields"][field])
+        text = field_text(field, schema.fields[field])
         known = f"select value from admitted where field = {sql.text(field)}"
         return f"(case when {text} is null then '(missing)' when {text} in ({known}) then {text} else '(other)' end)"
 
@@ -55,7 +56,7 @@ def segment_columns(spec: ModelSpec, schema: Mapping[str, Any]) -> list[str]:
 
 
 def load_facts(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Mapping[str, Any], nights: Sequence[dt.date]
+    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, nights: Sequence[dt.date]
 ) -> None:
     """Make the table ``facts``: a row per prediction (``arrived`` = 1) and per label fact (``sign`` = +1 or -1) of the nights.
 
@@ -87,7 +88,7 @@ def load_facts(
     engine.run(f"create or replace temp table facts as select *{segments} from ({' union all '.join(parts)})")
 
 
-def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, Any], relation: str) -> None:
+def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str) -> None:
     """Make the table ``facts`` of a reference: each row arrives with its label, where it has one."""
     present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     columns = ", ".join(
@@ -117,10 +118,10 @@ def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Mapping[str, A
     engine.run("drop table reference_rows")
 
 
-def _type_of(column: str, spec: ModelSpec, schema: Mapping[str, Any]) -> str:
+def _type_of(column: str, spec: ModelSpec, schema: Schema) -> str:
     name = column.strip('"').replace('""', '"')
     if name == "prediction":
         return "double" if spec.task == "regression" else "varchar"
-    if name.startswith("f_") and schema["fields"].get(name[2:]) == "categorical":
+    if name.startswith("f_") and schema.fields.get(name[2:]) == "categorical":
         return "varchar"
     return "double"
