@@ -1,0 +1,196 @@
+"""One monitored model's assets, from its logged tables to what people query. Bodies call the steps; no statistics."""
+
+# No `from __future__ import annotations` here: Dagster reads the types of a step's arguments, not their names.
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from mlobs_pipelines.orchestration import checks, evidence
+from mlobs_pipelines.orchestration.bookkeeping import record, recorded
+from mlobs_pipelines.orchestration.partitions import nights_of
+from mlobs_pipelines.orchestration.wiring import Wiring, say
+
+PROFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "feature_profile": (
+        "Sums per feature and bin: rows, scores, labels, losses.",
+        ("predictions", "label_facts"),
+    ),
+    "output_profile": (
+        "Sums per output and bin: rows, outcomes, losses; every performance metric comes of it.",
+        ("predictions", "label_facts"),
+    ),
+    "quality_profile": ("Missing, invalid and out-of-range values per feature.", ("predictions",)),
+    "traffic_profile": ("Rows, failures and latencies.", ("predictions",)),
+}
+
+
+def sources(wiring: Wiring) -> list[dg.AssetSpec]:
+    """The tables that are logged and reported elsewhere."""
+    spec = wiring.spec
+    found = [_source(wiring, "raw_predictions", "Predictions as they were logged.", spec.predictions.source)]
+    if spec.labels:
+        found.append(_source(wiring, "raw_labels", "Labels as they became known.", spec.labels.source))
+    if spec.reference:
+        found.append(
+            _source(wiring, "raw_reference", "The data that drift is measured against.", spec.reference.source)
+        )
+    return found
+
+
+def _source(wiring: Wiring, name: str, description: str, source: str | list[str]) -> dg.AssetSpec:
+    listed = [source] if isinstance(source, str) else source
+    return dg.AssetSpec(
+        wiring.key(name),
+        description=description,
+        group_name=wiring.model,
+        owners=wiring.owners,
+        metadata={"source": dg.MetadataValue.md("\n".join(f"- `{s}`" for s in listed))},
+        kinds={"file"},
+    )
+
+
+def ingest(wiring: Wiring) -> dg.AssetsDefinition:
+    """Raw tables -> accepted rows; what can't be accepted is quarantined with its reason."""
+    spec, home = wiring.spec, wiring.home
+    raw = ["raw_predictions", *(["raw_labels"] if spec.labels else [])]
+    kinds = {"parquet", "duckdb"}
+    tables = {
+        "predictions": ("Accepted predictions, each once, by the night they arrived.", raw[:1]),
+        "labels": ("Accepted labels, by the night they arrived.", raw[1:]),
+        "intake": ("What was delivered, accepted, counted as a duplicate and quarantined.", raw),
+        "quarantine": ("Rows that were refused, each with its reason.", raw),
+    }
+
+    @dg.multi_asset(
+        name=f"{wiring.model}_ingest",
+        specs=[wiring.spec_of(name, text, deps, kinds=kinds) for name, (text, deps) in tables.items()],
+        check_specs=checks.ingest_checks(wiring),
+        **wiring.step,
+    )
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        from mlobs_pipelines.orchestration import steps
+
+        nights = nights_of(context)
+        with recorded(wiring, nights, context):
+            report = steps.ingest(home, spec, nights, progress=say(context))
+        counts = evidence.intake(home, spec.model, nights)
+        shown = evidence.recent(home, spec.model, nights[-1])
+        history = evidence.intake(home, spec.model, shown)
+        for name in ("predictions", "labels"):
+            rows = {night: counts.get((night, name), evidence.Intake()) for night in nights}
+            for night, row in rows.items():
+                _describe(context, wiring, name, night, row.accepted)
+            arrived = [(night, float(history.get((night, name), evidence.Intake()).accepted)) for night in shown]
+            yield dg.MaterializeResult(
+                asset_key=wiring.key(name),
+                metadata={
+                    **_lake(wiring, name, nights[-1]),
+                    "accepted": sum(row.accepted for row in rows.values()),
+                    "nights": dg.MetadataValue.md(_nights_table(rows)),
+                    "accepted per night": dg.MetadataValue.md(evidence.plot(f"accepted {name}", arrived, bars=True)),
+                },
+            )
+        yield dg.MaterializeResult(
+            asset_key=wiring.key("intake"),
+            metadata={**_lake(wiring, "intake", nights[-1]), "notes": dg.MetadataValue.json(list(report.notes))},
+        )
+        reasons = evidence.refusals(home, spec.model, nights)
+        yield dg.MaterializeResult(
+            asset_key=wiring.key("quarantine"),
+            metadata={
+                "rows": sum(row.quarantined for row in counts.values()),
+                "reasons": dg.MetadataValue.md(evidence.markdown_table(("reason", "source", "rows"), reasons)),
+                "folder": dg.MetadataValue.path(home.quarantine_file(spec.model, nights[-1]).parent),
+            },
+        )
+        found = list(checks.judge_intake(wiring, nights, counts))
+        yield from found
+        if stopped := checks.failed_blocking(found):
+            record(wiring, nights, context, "failed", f"broken data: {'; '.join(stopped)}")
+
+    return run
+
+
+def profiles(wiring: Wiring) -> dg.AssetsDefinition:
+    """Accepted rows and label facts -> additive profiles."""
+    spec, home = wiring.spec, wiring.home
+    reference = ["raw_reference"] if spec.reference else []
+
+    @dg.multi_asset(
+        name=f"{wiring.model}_profile",
+        specs=[
+            wiring.spec_of(name, text, [*deps, *reference], kinds={"parquet", "duckdb"})
+            for name, (text, deps) in PROFILES.items()
+        ],
+        **wiring.step,
+    )
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        from mlobs_pipelines.orchestration import steps
+
+        nights = nights_of(context)
+        with recorded(wiring, nights, context):
+            steps.profile(home, spec, nights, progress=say(context))
+        for name in PROFILES:
+            for night, count in evidence.row_counts(home, spec.model, name, nights).items():
+                _describe(context, wiring, name, night, count)
+            yield dg.MaterializeResult(asset_key=wiring.key(name), metadata=_lake(wiring, name, nights[-1]))
+
+    return run
+
+
+def metrics(wiring: Wiring) -> dg.AssetsDefinition:
+    """Profiles -> metrics with intervals, over every window, as known on the night."""
+    spec, home = wiring.spec, wiring.home
+    asset = wiring.spec_of(
+        "metrics",
+        "Every metric of the model, as known on the night that wrote it.",
+        ["intake", *PROFILES],
+        kinds={"parquet", "python"},
+    )
+
+    @dg.multi_asset(name=f"{wiring.model}_measure", specs=[asset], **wiring.step)
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from mlobs_pipelines.orchestration import steps
+
+        nights = nights_of(context)
+        with recorded(wiring, nights, context):
+            steps.measure(home, spec, nights, context.run.run_id, progress=say(context))
+        for night, count in evidence.metric_counts(home, spec.model, nights).items():
+            _describe(context, wiring, "metrics", night, count)
+        title = f"{evidence.HEADLINE[spec.task]}, {max(spec.monitors.window_days)} days"
+        latest = home.store_file("metrics", spec.model, nights[-1])
+        return dg.MaterializeResult(
+            asset_key=asset.key,
+            metadata={
+                "file": dg.MetadataValue.path(latest),
+                "dagster/column_schema": _schema(evidence.columns(latest)),
+                "headline": dg.MetadataValue.md(evidence.plot(title, evidence.headline(home, spec, nights[-1]))),
+            },
+        )
+
+    return run
+
+
+def _describe(context: dg.AssetExecutionContext, wiring: Wiring, name: str, night: dt.date, rows: int) -> None:
+    """Say how many rows one night's partition of an asset holds."""
+    context.add_asset_metadata({"dagster/partition_row_count": rows}, wiring.key(name), night.isoformat())
+
+
+def _lake(wiring: Wiring, table: str, night: dt.date) -> dict[str, Any]:
+    path = wiring.home.lake_file(wiring.model, table, night)
+    return {"file": dg.MetadataValue.path(path), "dagster/column_schema": _schema(evidence.columns(path))}
+
+
+def _schema(columns: Sequence[tuple[str, str]]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns])
+
+
+def _nights_table(rows: Mapping[dt.date, evidence.Intake]) -> str:
+    shown = sorted(rows)[-evidence.SHOWN_NIGHTS :]
+    return evidence.markdown_table(
+        ("night", "delivered", "accepted", "duplicates", "quarantined"),
+        ((n, rows[n].delivered, rows[n].accepted, rows[n].duplicates, rows[n].quarantined) for n in shown),
+    )

@@ -1,0 +1,177 @@
+"""What a night did, as small tables and plots for Dagster's pages: counts only, never a row's content."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from mlobs_pipelines.spec.model import ModelSpec, Task
+from mlobs_pipelines.store.layout import Home, nights
+
+SHOWN_NIGHTS = 60
+
+HEADLINE: Mapping[Task, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "mean_absolute_error"}
+"""The one number of a model that a plot shows."""
+
+_WIDTH, _HEIGHT, _PAD = 640, 120, 22
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What arrived on one night from one source."""
+
+    delivered: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+
+    @property
+    def refused_share(self) -> float:
+        """Quarantined rows per row that counts, 0 where nothing came."""
+        counted = self.accepted + self.quarantined
+        return self.quarantined / counted if counted else 0.0
+
+    def __add__(self, other: Intake) -> Intake:
+        return Intake(
+            self.delivered + other.delivered,
+            self.accepted + other.accepted,
+            self.duplicates + other.duplicates,
+            self.quarantined + other.quarantined,
+        )
+
+
+def intake(home: Home, model: str, wanted: Sequence[dt.date]) -> dict[tuple[dt.date, str], Intake]:
+    """Counts by night and source ('predictions' or 'labels'); a night that brought nothing is absent."""
+    found = _rows(
+        [home.lake_file(model, "intake", night) for night in wanted],
+        "select arrival_date, source, sum(delivered)::bigint, sum(accepted)::bigint, sum(duplicates)::bigint, "
+        "sum(quarantined)::bigint from {files} group by all",
+    )
+    return {(night, source): Intake(*counts) for night, source, *counts in found}  # type: ignore[arg-type, misc]
+
+
+def refusals(home: Home, model: str, wanted: Sequence[dt.date]) -> list[tuple[object, ...]]:
+    """Reason, source and number of the rows that the nights refused, the most frequent first."""
+    return _rows(
+        [home.quarantine_file(model, night) for night in wanted],
+        "select reason, source, count(*) from {files} group by all order by 3 desc, 1, 2 limit 20",
+    )
+
+
+def row_counts(home: Home, model: str, table: str, wanted: Sequence[dt.date]) -> dict[dt.date, int]:
+    """Rows of a lake table by night, from the files' footers; a night without a file is absent."""
+    return _footer_rows({night: home.lake_file(model, table, night) for night in wanted})
+
+
+def metric_counts(home: Home, model: str, wanted: Sequence[dt.date]) -> dict[dt.date, int]:
+    """Rows of ``metrics`` by the night that wrote them."""
+    return _footer_rows({night: home.store_file("metrics", model, night) for night in wanted})
+
+
+def recent(home: Home, model: str, last: dt.date, table: str = "intake") -> list[dt.date]:
+    """The last nights up to ``last`` that a lake table has, at most ``SHOWN_NIGHTS``."""
+    return [night for night in nights(home.lake(model) / table) if night <= last][-SHOWN_NIGHTS:]
+
+
+def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[tuple[dt.date, float | None]]:
+    """The model's headline metric over the longest window, by its last day, as known on ``last``."""
+    folder = home.root / "store" / "metrics" / spec.model
+    written = [home.store_file("metrics", spec.model, night) for night in nights(folder) if night <= last]
+    days = max(spec.monitors.window_days)
+    found = _rows(
+        written[-2 * SHOWN_NIGHTS :],
+        "select window_end, arg_max_null(value, as_of) from {files} "
+        f"where metric = '{HEADLINE[spec.task]}' and subject = '' and segment = '' and version = '' "
+        f"and role = 'production' and window_end - window_start = {days - 1} group by 1 order by 1",
+    )
+    return found[-SHOWN_NIGHTS:]  # type: ignore[return-value]
+
+
+def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A small Markdown table, the first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(headers) + " |", "| --- |" + " ---: |" * (len(headers) - 1)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def plot(title: str, points: Sequence[tuple[dt.date, float | None]], *, bars: bool = False) -> str:
+    """A small plot over nights as a Markdown image; nights without a value are left open."""
+    values = [value for _, value in points if value is not None]
+    if not values:
+        return f"*{title}: nothing to show yet*"
+    low, high = (0.0, max(values)) if bars else (min(values), max(values))
+    span = (high - low) or abs(high) or 1.0
+    step = (_WIDTH - 2 * _PAD) / max(len(points), 1)
+
+    def x(index: int) -> float:
+        return _PAD + (index + 0.5) * step
+
+    def y(value: float) -> float:
+        return _HEIGHT - _PAD - (value - low) / span * (_HEIGHT - 2 * _PAD)
+
+    marks = []
+    if bars:
+        for index, (_, value) in enumerate(points):
+            if value is not None:
+                left, top = x(index) - 0.4 * step, y(value)
+                marks.append(
+                    f'<rect x="{left:.1f}" y="{top:.1f}" width="{0.8 * step:.1f}" '
+                    f'height="{_HEIGHT - _PAD - top:.1f}" fill="#4f6bed"/>'
+                )
+    else:
+        pieces: list[list[str]] = [[]]
+        for index, (_, value) in enumerate(points):
+            if value is None:
+                pieces.append([])
+            else:
+                pieces[-1].append(f"{x(index):.1f},{y(value):.1f}")
+                marks.append(f'<circle cx="{x(index):.1f}" cy="{y(value):.1f}" r="2" fill="#4f6bed"/>')
+        marks += [
+            f'<polyline points="{" ".join(piece)}" fill="none" stroke="#4f6bed" stroke-width="1.5"/>'
+            for piece in pieces
+            if len(piece) > 1
+        ]
+    label = 'font-family="sans-serif" font-size="11" fill="#666"'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}">'
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
+        f'<text x="{_PAD}" y="14" {label}>{escape(title)}</text>'
+        f'<text x="{_WIDTH - _PAD}" y="14" text-anchor="end" {label}>{low:.4g} to {high:.4g}</text>'
+        f'<text x="{_PAD}" y="{_HEIGHT - 6}" {label}>{points[0][0]}</text>'
+        f'<text x="{_WIDTH - _PAD}" y="{_HEIGHT - 6}" text-anchor="end" {label}>{points[-1][0]}</text>'
+        f"{''.join(marks)}</svg>"
+    )
+    return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+
+
+def columns(path: Path) -> list[tuple[str, str]]:
+    """Names and types of a Parquet file's columns; empty where there is no file."""
+    import pyarrow.parquet as pq
+
+    return [(field.name, str(field.type)) for field in pq.read_schema(path)] if path.exists() else []
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return escape(" ".join(str(value).split())[:200]).replace("|", "\\|").replace("`", "'")
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _footer_rows(files: Mapping[dt.date, Path]) -> dict[dt.date, int]:
+    import pyarrow.parquet as pq
+
+    return {night: pq.read_metadata(file).num_rows for night, file in files.items() if file.exists()}
+
+
+def _rows(files: Sequence[Path], query: str) -> list[tuple[object, ...]]:
+    from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+
+    there = [file for file in files if file.exists()]
+    if not there:
+        return []
+    with DuckDBEngine() as engine:
+        return engine.rows(query.format(files=scan(there)))

@@ -1,0 +1,83 @@
+"""The nightly job of a model, when it runs, and the watch that notices when it did not."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import dagster as dg
+
+from mlobs_pipelines.orchestration.checks import last_night, last_tick
+from mlobs_pipelines.orchestration.due import last_complete_day
+from mlobs_pipelines.orchestration.partitions import partition_tags, unfinished
+from mlobs_pipelines.orchestration.wiring import Wiring
+
+WATCH_SECONDS = 900
+
+
+def nightly_job(wiring: Wiring, assets: Sequence[dg.AssetsDefinition]) -> dg.UnresolvedAssetJobDefinition:
+    """Every step of the model in one process: DuckDB is parallel inside, and the model's lock is taken once."""
+    return dg.define_asset_job(
+        wiring.job,
+        selection=dg.AssetSelection.assets(*assets)
+        | dg.AssetSelection.checks_for_assets(*assets)
+        - dg.AssetSelection.checks(dg.AssetCheckKey(wiring.key("predictions"), "last_night_came")),
+        executor_def=dg.in_process_executor,
+        description=f"What arrived of {wiring.model} on a night, from raw tables to metrics.",
+        tags={"mlobs/model": wiring.model},
+    )
+
+
+def nightly_schedule(wiring: Wiring) -> dg.ScheduleDefinition:
+    """Runs the night that has just ended, with every unfinished night before it, in one run."""
+
+    @dg.schedule(
+        name=wiring.job,
+        job_name=wiring.job,
+        cron_schedule=wiring.spec.schedule,
+        execution_timezone=wiring.spec.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Takes in what arrived on the day that ended, in {wiring.spec.timezone}.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        last = last_complete_day(wiring.spec, context.scheduled_execution_time)
+        if last < wiring.first:
+            return dg.SkipReason(f"the first night of {wiring.model} is {wiring.first}")
+        nights = [night for night in unfinished(wiring.home, wiring.spec, last) if night >= wiring.first]
+        if len(nights) == 1:
+            return dg.RunRequest(run_key=last.isoformat(), partition_key=last.isoformat())
+        return dg.RunRequest(run_key=last.isoformat(), tags=partition_tags(nights))
+
+    return schedule
+
+
+def last_night_sensor(wiring: Wiring) -> dg.SensorDefinition:
+    """Evaluates the check ``last_night_came`` without a run, by looking at the names of files.
+
+    A run cannot notice that it was not started; this does. It tells each night once, and again when it comes late.
+    """
+
+    @dg.sensor(
+        name=f"{wiring.model}_last_night",
+        minimum_interval_seconds=WATCH_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Notices when a night of {wiring.model} did not come.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        tick = last_tick(wiring, dt.datetime.now(dt.UTC))
+        if tick is None:
+            return dg.SkipReason("the schedule was never due")
+        found = last_night(wiring.home, wiring.model, tick)
+        told = f"{found.night} {'came' if found.came else 'did not come'}"
+        if context.cursor == told:
+            return dg.SkipReason(f"{told}: told already")
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=wiring.key("predictions"),
+            check_name="last_night_came",
+            passed=found.came,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=found.detail,
+        )
+        return dg.SensorResult(asset_events=[evaluation], cursor=told)
+
+    return sensor

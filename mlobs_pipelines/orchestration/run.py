@@ -1,0 +1,146 @@
+"""The nightly job in this very process: what `mlobs run` does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import dagster as dg
+
+from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.orchestration import evidence
+from mlobs_pipelines.orchestration.due import last_complete_day, nights_between
+from mlobs_pipelines.orchestration.model import build_model
+from mlobs_pipelines.orchestration.partitions import first_night, partition_tags
+from mlobs_pipelines.orchestration.wiring import Progress, Wiring, one_line, telling
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run of some nights did."""
+
+    model: str
+    first: dt.date
+    last: dt.date
+    nights: int
+    run_id: str
+    predictions: int
+    labels: int
+    refused: int
+    metrics: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """One line for a person."""
+        span = f"{self.first}" if self.nights == 1 else f"{self.nights} nights, {self.first} to {self.last}"
+        counts = f"{self.predictions:,} predictions, {self.labels:,} labels"
+        refused = f", {self.refused:,} refused" if self.refused else ""
+        return f"{self.model}: {span}: {counts}{refused}; {self.metrics:,} metrics in {self.seconds:.1f} s"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def run_model(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> RunResult:
+    """Run the job ``<model>_nightly`` for consecutive nights, in one go and in this process.
+
+    It is recorded in the Dagster instance at ``DAGSTER_HOME``, where that is set. Another run of the same model is
+    waited for.
+
+    Raises:
+        UserError: the run failed, or a night is not over yet.
+    """
+    started = time.monotonic()
+    wanted = sorted(set(nights))
+    if not wanted or wanted != nights_between(wanted[0], wanted[-1]):
+        raise UserError("give consecutive nights")
+    over = last_complete_day(spec, dt.datetime.now(dt.UTC))
+    if wanted[-1] > over:
+        raise UserError(f"{wanted[-1]} is not over yet in {spec.timezone}; the last complete night is {over}")
+    with warnings.catch_warnings(), telling(progress or _nobody), _instance() as instance:
+        warnings.simplefilter("ignore")
+        first = min(first_night(home, spec), wanted[0])
+        job = build_model(home, spec, first=first).resolve_job_def(Wiring(home, spec, first).job)
+        result = job.execute_in_process(
+            instance=instance,
+            run_config=QUIET,
+            raise_on_error=False,
+            partition_key=wanted[0].isoformat() if len(wanted) == 1 else None,
+            tags=partition_tags(wanted) if len(wanted) > 1 else None,
+        )
+    if not result.success:
+        raise _failure(spec.model, result.all_events)
+    counts = evidence.intake(home, spec.model, wanted)
+
+    def total(source: str) -> evidence.Intake:
+        return sum((row for (_, of), row in counts.items() if of == source), evidence.Intake())
+
+    predictions, labels = total("predictions"), total("labels")
+    return RunResult(
+        model=spec.model,
+        first=wanted[0],
+        last=wanted[-1],
+        nights=len(wanted),
+        run_id=result.run_id,
+        predictions=predictions.accepted,
+        labels=labels.accepted,
+        refused=predictions.quarantined + labels.quarantined,
+        metrics=sum(evidence.metric_counts(home, spec.model, wanted).values()),
+        seconds=round(time.monotonic() - started, 1),
+        notes=_notes(result.all_events),
+    )
+
+
+def _nobody(message: str) -> None:
+    del message
+
+
+def _instance() -> dg.DagsterInstance:
+    if not os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.ephemeral()
+    try:
+        return dg.DagsterInstance.get()
+    except dg.DagsterError as error:
+        raise UserError(f"DAGSTER_HOME can't be used: {one_line(error)}") from error
+
+
+def _failure(model: str, events: Sequence[dg.DagsterEvent]) -> UserError:
+    """The first failed step's reason as one line; the traceback is a note, for those who ask for it."""
+    checks = (
+        e.asset_check_evaluation_data for e in events if e.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    )
+    broken = [c for c in checks if not c.passed and c.blocking and c.severity == dg.AssetCheckSeverity.ERROR]
+    if broken:
+        return UserError(f"{model}: broken data: {'; '.join(one_line(c.description or c.check_name) for c in broken)}")
+    for event in events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        said = data.user_failure_data.description if data.user_failure_data else None
+        cause = data.error and (data.error.cause or data.error)
+        error = UserError(f"{model}: {one_line(said or (cause.message if cause else event.message or 'it failed'))}")
+        if data.error:
+            error.add_note(data.error.to_string())
+        return error
+    return UserError(f"{model}: {one_line(next((e.message or '' for e in events if e.is_job_failure), 'it failed'))}")
+
+
+def _notes(events: Sequence[dg.DagsterEvent]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for event in events:
+        if event.is_step_materialization:
+            notes = event.step_materialization_data.materialization.metadata.get("notes")
+            if isinstance(notes, dg.JsonMetadataValue) and isinstance(notes.data, list):
+                found.update(dict.fromkeys(map(str, notes.data)))
+    return tuple(found)
