@@ -380,8 +380,11 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
         **rest,
     }
     listed = ", ".join(f"{s} as {sql.name(n)}" for n, s in chosen.items())
-    third = f"select {listed}, {day('arrived_at', spec.timezone)} as own_date, line, {_first_of(reasons)} as reason, {_raw(opened)} as raw from ({second})"
-    return f"select * replace (case when reason is not null then raw end as raw) from ({third})"
+    third = f"select *, {_first_of(reasons)} as reason from ({second})"
+    return (
+        f"select {listed}, {day('arrived_at', spec.timezone)} as own_date, line, reason, "
+        f"case when reason is not null then {_raw(opened)} end as raw from ({third})"
+    )
 
 
 def conform_labels(spec: ModelSpec, opened: Opened) -> str:
@@ -402,8 +405,48 @@ def conform_labels(spec: ModelSpec, opened: Opened) -> str:
             (f"length(label) > {LONGEST_TEXT}", _said(value, f"is longer than {LONGEST_TEXT} characters")),
         ]
     inner = ", ".join(f"{s} as {n}" for n, s in parsed.items())
-    outer = (
-        f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, line, "
-        f"{_first_of(reasons)} as reason, {_raw(opened)} as raw from (select *, {inner} from {opened.relation})"
+    second = f"select *, {_first_of(reasons)} as reason from (select *, {inner} from {opened.relation})"
+    return (
+        f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, line, reason, "
+        f"case when reason is not null then {_raw(opened)} end as raw from ({second})"
     )
-    return f"select * replace (case when reason is not null then raw end as raw) from ({outer})"
+
+
+def conform_reference(spec: ModelSpec, schema: Schema, opened: Opened) -> str:
+    """SQL for every row of a file of reference data: outputs, failed, invalid_fields, fields, label; null where absent."""
+    fields, invalid = _fields(opened, schema)
+    columns = {
+        n: f"cast(null as {t})"
+        for n, t in prediction_columns(spec, None).items()
+        if n.startswith("score") or n == "prediction"
+    }
+    for i, (_, name) in enumerate(score_columns(spec)):
+        column = opened.column(name)
+        if column is None:
+            continue
+        v = as_number(column).value
+        if spec.task == "regression":
+            columns["prediction"] = v
+        else:
+            columns["score" if spec.task == "binary" else f"score_{i}"] = (
+                f"case when ({v}) between 0 and 1 then {v} end"
+            )
+    acted = opened.column(spec.predictions.prediction or "") if spec.task != "regression" else None
+    if acted:
+        columns["prediction"] = as_class(acted, spec)
+    elif spec.task == "multiclass":
+        columns["prediction"] = _argmax(spec)
+    value = opened.column(spec.labels.value) if spec.labels else None
+    label = "cast(null as double)" if spec.task == "regression" else "cast(null as varchar)"
+    if value:
+        label = as_number(value).value if spec.task == "regression" else as_class(value, spec)
+    scores = ", ".join(f"{s} as {n}" for n, s in columns.items() if n.startswith("score"))
+    inner = f"select *, {scores} from {opened.relation}" if scores else f"select * from {opened.relation}"
+    chosen = {
+        **{n: (n if n.startswith("score") else s) for n, s in columns.items()},
+        "failed": "false",
+        "invalid_fields": _invalid_fields(invalid),
+        **fields,
+        "label": label,
+    }
+    return f"select {', '.join(f'{s} as {sql.name(n)}' for n, s in chosen.items())} from ({inner})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -81,7 +82,7 @@ def decide(engine: DuckDBEngine, spec: ModelSpec, files: Sequence[Opened], night
     held = _columns(files)
     features, left_out, sizes = _listed(spec, held, files), {}, {}
     explicit = spec.features
-    for folded, columns in sorted(held.items()):
+    for folded, columns in sorted(held.items(), key=lambda item: _natural(item[0])):
         name = min(c.name for _, c in columns)
         if folded in {n.lower() for n in (*features, *standard_columns(spec))}:
             continue
@@ -102,6 +103,12 @@ def decide(engine: DuckDBEngine, spec: ModelSpec, files: Sequence[Opened], night
             _must_exist(name, held, "segments or fairness.attributes", files)
             fields.setdefault(_spelling(name, fields), "categorical")
     return Schema(features, fields, night, left_out, sizes)
+
+
+def _natural(name: str) -> list[tuple[int, str, int]]:
+    """Sort x2 before x10: an order that neither files nor their order can change."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(1, "", int(part)) if part.isdecimal() else (0, part, 0) for part in parts]
 
 
 def _spelling(name: str, fields: Mapping[str, str]) -> str:
