@@ -1,89 +1,136 @@
 """The language of a model's file, as typed models. Every key, its type, default and meaning.
 
-Values are taken verbatim: version ``"3"`` and group ``"None"`` stay strings.
+Values are taken verbatim: version ``"3"`` and group ``"None"`` stay strings. What one key demands of another is
+in :mod:`mlobs_pipelines.spec.consistency`.
 """
 
 from __future__ import annotations
 
-import math
+import itertools
 import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mlobs_pipelines.spec.consistency import inconsistencies
+from mlobs_pipelines.spec.cron import check_cron
+from mlobs_pipelines.spec.values import (
+    ClassName,
+    Column,
+    Duration,
+    Entrypoint,
+    Finite,
+    Group,
+    Source,
+    Text,
+    Timezone,
+    Verbatim,
+    WholeDays,
+    canonical_class,
+    parse_duration,
+    whole_days,
+)
+
+__all__ = [
+    "AlertSpec",
+    "FairnessSpec",
+    "FeaturesSpec",
+    "LabelsSpec",
+    "ModelSpec",
+    "MonitorOverride",
+    "MonitorsSpec",
+    "PolicySpec",
+    "PredictionsSpec",
+    "PromotePolicy",
+    "ReferenceSpec",
+    "RegistrySpec",
+    "RetrainPolicy",
+    "SpecModel",
+    "Task",
+    "canonical_class",
+    "parse_duration",
+    "whole_days",
+]
 
 Task = Literal["binary", "multiclass", "regression"]
+Mode = Literal["off", "approve", "auto"]
 
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_duration(value: object) -> object:
-    """Read ``45d``, ``12h``, ``30m``, ``90s`` or ``2w`` as a timedelta."""
-    if isinstance(value, str):
-        match = _DURATION.match(value)
-        if not match:
-            raise ValueError(f"{value!r} is not a duration; write for example 45d, 12h or 30m")
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-
-def whole_days(duration: timedelta) -> int:
-    """Days until a duration that begins at the end of a day has surely passed, rounded up."""
-    return math.ceil(duration / timedelta(days=1))
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
 class SpecModel(BaseModel):
     """Base of every part of a spec: unknown keys are errors, instances are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False, hide_input_in_errors=True)
 
 
 class PredictionsSpec(SpecModel):
     """Where the logged predictions are and which column means what."""
 
-    source: str | list[str] = Field(description="File, glob or folder of Parquet, CSV or JSON lines; local or URL.")
-    format: str = Field("standard", description="`standard`, or a logged-payload format an ingest reader knows.")
-    id: str = Field(description="Column with the id that labels refer to.")
-    time: str = Field(description="Column with the time the prediction was made for.")
-    score: str | None = Field(None, description="binary: column with the probability of the positive class.")
-    scores: dict[str, str] | None = Field(None, description="multiclass: class -> column with its probability.")
-    prediction: str | None = Field(None, description="The acted-on class, or the predicted value of a regression.")
-    arrived_at: str | None = Field(None, description="Column with the time the row reached the log; default: `time`.")
-    version: str | None = Field(None, description="Column with the model version; default: one version, '1'.")
-    role: str | None = Field(None, description="Column with production, shadow, canary, …; default: production.")
-    latency_ms: str | None = Field(None, description="Column with the request's latency in milliseconds.")
-    status: str | None = Field(None, description="Column with the request's status; 400 and above is an error.")
-    subject: str | None = Field(None, description="Column naming whom the row is about, for erasure requests.")
-    drop: list[str] = Field(default_factory=list, description="Columns that are never stored.")
-    hash: list[str] = Field(default_factory=list, description="Columns stored only as a keyed hash.")
+    source: Source = Field(
+        description="File, glob or folder of Parquet, CSV or JSON lines, or a list of them; local or URL."
+    )
+    format: Text = Field("standard", description="`standard`, or a logged-payload format an ingest reader knows.")
+    id: Column = Field(description="Column with the id that labels refer to.")
+    time: Column = Field(description="Column with the time the prediction was made for.")
+    score: Column | None = Field(None, description="binary: column with the probability of the positive class.")
+    scores: dict[ClassName, Column] | None = Field(
+        None, description="multiclass: class -> column with its probability, every class of the model."
+    )
+    prediction: Column | None = Field(
+        None, description="Column with the acted-on class, where it is logged; regression: with the predicted value."
+    )
+    arrived_at: Column | None = Field(
+        None, description="Column with the time the row reached the log; default: `time`."
+    )
+    version: Column | None = Field(None, description="Column with the model version; default: one version, '1'.")
+    role: Column | None = Field(None, description="Column with production, shadow, canary, …; default: production.")
+    latency_ms: Column | None = Field(None, description="Column with the request's latency in milliseconds.")
+    status: Column | None = Field(None, description="Column with the request's status; 400 and above is an error.")
+    subject: Column | None = Field(None, description="Column naming whom the row is about, for erasure requests.")
+    drop: list[Column] = Field([], description="Columns that are never stored.")
+    hash: list[Column] = Field([], description="Columns stored only as a keyed hash.")
 
 
 class LabelsSpec(SpecModel):
     """Where the labels are, and when each became known."""
 
-    source: str | list[str] = Field(description="File, glob or folder of Parquet, CSV or JSON lines; local or URL.")
-    format: str = Field("standard", description="`standard`, or a logged-payload format an ingest reader knows.")
-    id: str = Field(description="Column with the prediction's id.")
-    value: str = Field(description="Column with the label.")
-    available_at: str = Field(description="Column with the time the label became known.")
-    mode: Literal["explicit", "positives_only"] = Field(
-        "explicit", description="`positives_only`: silence until maturity means negative."
+    source: Source = Field(
+        description="File, glob or folder of Parquet, CSV or JSON lines, or a list of them; local or URL."
     )
-    maturity: Duration = Field(timedelta(days=0), description="After this a missing label is final.")
+    format: Text = Field("standard", description="`standard`, or a logged-payload format an ingest reader knows.")
+    id: Column = Field(description="Column with the prediction's id.")
+    value: Column = Field(description="Column with the label.")
+    available_at: Column = Field(description="Column with the time the label became known.")
+    mode: Literal["explicit", "positives_only"] = Field(
+        "explicit", description="`positives_only` (binary): silence until maturity means negative."
+    )
+    maturity: Duration = Field(timedelta(0), description="After this a missing label is final, e.g. 45d.")
 
 
 class FeaturesSpec(SpecModel):
     """Which columns are features; a list left out is inferred from the data."""
 
-    numeric: list[str] | None = None
-    categorical: list[str] | None = None
-    embedding: list[str] = Field(default_factory=list, description="Columns with float lists of one fixed size.")
-    ranges: dict[str, tuple[float | None, float | None]] = Field(
-        default_factory=dict, description="Hard limits [low, high], either may be null: outside is a fault."
+    numeric: list[Column] | None = Field(
+        None, description="Columns with numbers; default: every other column of a numeric type."
+    )
+    categorical: list[Column] | None = Field(
+        None, description="Columns with categories; default: every other column of a text or boolean type."
+    )
+    embedding: list[Column] = Field([], description="Columns with float lists of one fixed size.")
+    ranges: dict[Column, tuple[Finite | None, Finite | None]] = Field(
+        {}, description="Numeric feature -> hard limits [low, high], either may be null: outside is a fault."
     )
 
     @property
@@ -95,34 +142,49 @@ class FeaturesSpec(SpecModel):
 class ReferenceSpec(SpecModel):
     """The data that drift is measured against."""
 
-    source: str | list[str] = Field(description="File, glob or folder with the same columns, e.g. the training data.")
+    source: Source = Field(
+        description="File, glob or folder with the columns of the predictions, e.g. the training data; its labels "
+        "under the name of labels.value."
+    )
 
 
 class FairnessSpec(SpecModel):
     """The groups that must be treated alike."""
 
-    attributes: list[str] = Field(default_factory=list)
-    reference_groups: dict[str, str] = Field(default_factory=dict, description="Default: the largest group.")
-    favorable_outcome: str = "1"
+    attributes: list[Column] = Field([], description="Columns whose groups are compared; they need not be features.")
+    reference_groups: dict[Column, Group] = Field(
+        {}, description="Attribute -> group that the others are compared with; default: the largest group."
+    )
+    favorable_outcome: Verbatim = Field(
+        "1", description="Class that is good for the person; default: the positive class."
+    )
 
 
 class MonitorOverride(SpecModel):
     """A threshold other than the default for some metric, subject or segment."""
 
-    metric: str
-    subject: str | None = None
-    segment: str | None = None
-    warn: float | None = None
-    alert: float | None = None
+    metric: Text = Field(description="Name of the metric, e.g. psi or roc_auc.")
+    subject: Text | None = Field(None, description="Feature, output or attribute; default: all of them.")
+    segment: Text | None = Field(None, description="Segment, e.g. country=DE; default: all of them.")
+    warn: Finite | None = Field(None, description="Value from which the status is warn.")
+    alert: Finite | None = Field(None, description="Value from which the status is alert.")
 
 
 class MonitorsSpec(SpecModel):
     """How closely to look."""
 
-    false_alarms_per_month: float = Field(1.0, gt=0)
-    windows: list[Duration] = Field(default_factory=lambda: [timedelta(days=d) for d in (1, 7, 28)])
+    false_alarms_per_month: Finite = Field(
+        1.0, gt=0, description="Expected alerts in a month in which nothing is wrong, over all of the model's metrics."
+    )
+    windows: list[WholeDays] = Field(
+        [timedelta(days=d) for d in (1, 7, 28)],
+        min_length=1,
+        description="Lengths of the windows that are measured, each in whole days.",
+    )
     min_rows: int = Field(30, ge=2, description="Fewer rows (or labels) than this are insufficient_data.")
-    overrides: list[MonitorOverride] = Field(default_factory=list)
+    overrides: list[MonitorOverride] = Field(
+        [], description="Thresholds other than the defaults, by metric, subject or segment."
+    )
 
     @property
     def window_days(self) -> tuple[int, ...]:
@@ -131,89 +193,136 @@ class MonitorsSpec(SpecModel):
 
 
 class RetrainPolicy(SpecModel):
-    entrypoint: str | None = Field(None, description="`module:function` that trains a challenger.")
-    mode: Literal["off", "approve", "auto"] = "approve"
-    cooldown: Duration = timedelta(days=7)
+    """Whether and how a challenger is trained."""
+
+    entrypoint: Entrypoint | None = Field(None, description="`package.module:function` that trains a challenger.")
+    mode: Mode = Field("approve", description="off: never; approve: when a person agrees; auto: at once.")
+    cooldown: Duration = Field(timedelta(days=7), description="Least time between two trainings.")
 
 
 class PromotePolicy(SpecModel):
-    mode: Literal["off", "approve", "auto"] = "approve"
-    metric: str | None = None
-    non_inferiority_margin: float = 0.005
-    alpha: float = Field(0.05, gt=0, lt=1)
+    """When a challenger takes the champion's place."""
+
+    mode: Mode = Field("approve", description="off: never; approve: when a person agrees; auto: at once.")
+    metric: Text | None = Field(None, description="Metric that decides; default: the task's main one.")
+    non_inferiority_margin: Finite = Field(
+        0.005, ge=0, description="How much worse in that metric a challenger may be and still count as no worse."
+    )
+    alpha: Finite = Field(0.05, gt=0, lt=1, description="Level of the test that decides.")
 
 
 class PolicySpec(SpecModel):
     """What may be done about it."""
 
-    retrain: RetrainPolicy = Field(default_factory=RetrainPolicy)
-    promote: PromotePolicy = Field(default_factory=PromotePolicy)
+    retrain: RetrainPolicy = Field(RetrainPolicy(), description="Training of a challenger.")
+    promote: PromotePolicy = Field(PromotePolicy(), description="Promotion of a challenger to champion.")
 
 
 class RegistrySpec(SpecModel):
     """Where MLflow keeps the model."""
 
-    name: str | None = Field(None, description="Default: the model's name.")
-    tracking_uri: str | None = None
+    name: Text | None = Field(None, description="Name of the registered model; default: the model's name.")
+    tracking_uri: Text | None = Field(
+        None, description="MLflow's tracking server; default: MLFLOW_TRACKING_URI, else the home's own."
+    )
 
 
 class AlertSpec(SpecModel):
-    to: str
-    severity: Literal["info", "warning", "critical"] = "critical"
+    """Who is told of incidents."""
+
+    to: Text = Field(description="Any channel URL that the notification library knows.")
+    severity: Literal["info", "warning", "critical"] = Field(
+        "critical", description="Least severity of the incidents that are sent."
+    )
 
 
-Verbatim = Annotated[str, BeforeValidator(lambda v: canonical_class(v))]
-
-
-def canonical_class(value: Any) -> Any:
-    """One spelling for one class: true -> 'true', 1 and 1.0 -> '1', text unchanged."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+def _model_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be a model's name; write up to 63 letters, digits and underscores, a letter first"
+        )
     return value
+
+
+def _ascending(value: list[float]) -> list[float]:
+    if any(not 0 < t < 1 for t in value):
+        raise ValueError("an operating point lies between 0 and 1, neither included")
+    if any(a >= b for a, b in itertools.pairwise(value)):
+        raise ValueError("operating points must ascend, each given once")
+    return value
+
+
+def _columns_each(value: Any) -> Any:
+    return [[v] if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+
+_POINT = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+_COLUMN = {"type": "string", "minLength": 1}
+
+Threshold = Annotated[
+    list[Finite],
+    BeforeValidator(lambda v: v if isinstance(v, list) else [v]),
+    Field(min_length=1),
+    AfterValidator(_ascending),
+    WithJsonSchema({"anyOf": [_POINT, {"type": "array", "items": _POINT, "minItems": 1}]}),
+]
+Segments = Annotated[
+    list[Annotated[list[Column], Field(min_length=1, max_length=3)]],
+    BeforeValidator(_columns_each),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"anyOf": [_COLUMN, {"type": "array", "items": _COLUMN, "minItems": 1, "maxItems": 3}]},
+        }
+    ),
+]
 
 
 class ModelSpec(SpecModel):
     """One monitored model: what it logs, what its labels are, what to watch."""
 
-    model: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")
-    task: Task
-    owner: str | None = None
-    timezone: str = "UTC"
-    schedule: str = "0 2 * * *"
-    predictions: PredictionsSpec
-    labels: LabelsSpec | None = None
-    features: FeaturesSpec = Field(default_factory=FeaturesSpec)
-    reference: ReferenceSpec | None = None
-    positive_class: Verbatim = "1"
-    threshold: list[float] = Field(default_factory=lambda: [0.5], description="Operating point, or several.")
-    segments: list[list[str]] = Field(default_factory=list, description="Columns, or lists of columns to cross.")
-    fairness: FairnessSpec = Field(default_factory=FairnessSpec)
-    monitors: MonitorsSpec = Field(default_factory=MonitorsSpec)
-    policy: PolicySpec = Field(default_factory=PolicySpec)
-    registry: RegistrySpec = Field(default_factory=RegistrySpec)
-    alerts: list[AlertSpec] = Field(default_factory=list)
+    model: Annotated[
+        str, AfterValidator(_model_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+    ] = Field(description="Name of the model: the file's name without .yaml.")
+    task: Task = Field(description="What the model predicts: one of two classes, of several, or a number.")
+    owner: Text | None = Field(None, description="Who answers for the model, e.g. an e-mail address.")
+    timezone: Timezone = Field("UTC", description="Timezone of the model's dates and its schedule, e.g. Europe/Berlin.")
+    schedule: Annotated[str, AfterValidator(check_cron)] = Field(
+        "0 2 * * *", description="When the nightly run starts: a cron schedule of five fields, in `timezone`."
+    )
+    predictions: PredictionsSpec = Field(description="The logged predictions.")
+    labels: LabelsSpec | None = Field(None, description="The labels; without them performance can't be measured.")
+    features: FeaturesSpec = Field(FeaturesSpec(), description="The features; default: inferred from the data.")
+    reference: ReferenceSpec | None = Field(
+        None, description="What drift is measured against; default: the first 28 days that arrived."
+    )
+    positive_class: ClassName = Field("1", description="binary: the class that `score` is the probability of.")
+    threshold: Threshold = Field([0.5], description="binary: operating point, or several, ascending.")
+    segments: Segments = Field([], description="Columns, or lists of up to three columns to cross.")
+    fairness: FairnessSpec = Field(FairnessSpec(), description="Groups that must be treated alike.")
+    monitors: MonitorsSpec = Field(MonitorsSpec(), description="How closely to look.")
+    policy: PolicySpec = Field(PolicySpec(), description="What may be done about a finding.")
+    registry: RegistrySpec = Field(RegistrySpec(), description="Where MLflow keeps the model.")
+    alerts: list[AlertSpec] = Field([], description="Who is told of incidents.")
 
-    @field_validator("threshold", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
-
-    @field_validator("segments", mode="before")
-    @classmethod
-    def _column_or_columns(cls, value: Any) -> Any:
-        return [[v] if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+    _from_environment: dict[tuple[str | int, ...], tuple[str, str]] = PrivateAttr(default_factory=dict)
+    """Key path -> (text as written, text with variables expanded): secrets are printed as they were written."""
 
     @model_validator(mode="after")
-    def _outputs_fit_the_task(self) -> ModelSpec:
-        p = self.predictions
-        needed = {"binary": ("score", p.score), "multiclass": ("scores", p.scores), "regression": ("prediction", p.prediction)}
-        key, given = needed[self.task]
-        if not given:
-            raise ValueError(f"predictions.{key} is needed for task {self.task}")
+    def _keys_agree(self) -> ModelSpec:
+        found = inconsistencies(self)
+        if found:
+            text = "; ".join(f"{'.'.join(map(str, path))}: {message}" for path, message in found)
+            raise PydanticCustomError("inconsistent", "{text}", {"text": text, "found": found})
+        return self
+
+    @model_validator(mode="after")
+    def _positive_is_favorable(self) -> ModelSpec:
+        """Where nothing else is said, the positive class is the favorable outcome."""
+        if self.task == "binary" and "favorable_outcome" not in self.fairness.model_fields_set:
+            fairness = self.fairness.model_copy(update={"favorable_outcome": self.positive_class})
+            fairness.model_fields_set.discard("favorable_outcome")
+            self.__dict__["fairness"] = fairness
         return self
 
     @property

@@ -1,0 +1,147 @@
+"""A validation error -> problems a person can act on: where, what, and the nearest valid spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from mlobs_pipelines.spec.document import Document, Path
+from mlobs_pipelines.spec.errors import Problem, key_path
+from mlobs_pipelines.spec.model import ModelSpec, SpecModel
+from mlobs_pipelines.spec.values import did_you_mean
+
+MOST = 100
+"""Problems of one file that are told; whoever has more starts again anyway."""
+
+_GUESSED = 20
+_SHORT = 4
+_EXPECTED = {
+    "string_type": "text",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "list_type": "a list",
+    "tuple_type": "a pair [low, high]",
+    "dict_type": "a mapping",
+    "model_type": "a mapping of keys",
+    "model_attributes_type": "a mapping of keys",
+}
+
+
+def explain(error: ValidationError, document: Document, file: str) -> list[Problem]:
+    """Every problem of a spec, in the order of the file's lines. Values from the environment are not shown."""
+    found: list[tuple[int, Path, str]] = []
+    for number, detail in enumerate(error.errors(include_url=False)[:MOST]):
+        for path, message in _read(detail, document, guess=number < _GUESSED):
+            found.append((document.line(path), path, message))
+    found.sort(key=lambda f: (f[0], len(f[1])))
+    return [Problem(file, line, key_path(path), redacted(message, document.secrets)) for line, path, message in found]
+
+
+def redacted(message: str, secrets: Mapping[str, str]) -> str:
+    """The message with every text that came from the environment spelled as in the file."""
+    for value in sorted(secrets, key=len, reverse=True):
+        if not value:
+            continue
+        for shown in {repr(value)[1:-1], value}:
+            # A text of three letters is no secret, and is found in any sentence: only a quoted one is meant.
+            message = message.replace(
+                *((f"'{shown}'", f"'{secrets[value]}'") if len(value) < _SHORT else (shown, secrets[value]))
+            )
+    return message
+
+
+def _read(detail: ErrorDetails, document: Document, *, guess: bool) -> Iterator[tuple[Path, str]]:
+    path = tuple(part for part in detail["loc"] if part != "[key]")
+    context: dict[str, Any] = detail.get("ctx") or {}
+    kind = detail["type"]
+    written = document.written.get(path)
+    if kind == "inconsistent":
+        yield from context["found"]
+    elif kind == "value_error":
+        yield path, str(context["error"])
+    elif kind == "missing":
+        yield path, "is missing" + (f" ({about})" if (about := _about(path)) else "")
+    elif kind == "extra_forbidden":
+        yield path, "is no key of a spec" + (_suggestion(path) if guess else "")
+    elif kind == "literal_error":
+        known = re.findall(r"'([^']*)'", context["expected"])
+        shown = repr(written) if written is not None else _described(_at(document.value, path))
+        yield path, f"{shown} is not one of {', '.join(known)}{did_you_mean(written or '', known)}"
+    elif kind in _EXPECTED:
+        shown = repr(written) if written is not None else _described(_at(document.value, path))
+        yield path, f"{shown}, where {_EXPECTED[kind]} is needed"
+    else:
+        yield path, _plain(detail["msg"], written)
+
+
+def _plain(message: str, written: str | None) -> str:
+    """Pydantic's own words, about a value and not about an input."""
+    text = re.sub(r"^(Input|List|Tuple|Dictionary|Value) should ", "must ", message)
+    return f"{written!r} {text}" if written is not None else text
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "nothing is given"
+    if isinstance(value, dict):
+        return "a mapping is given"
+    return "a list is given" if isinstance(value, list) else f"{value!r} is given"
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _model_of(annotation: Any) -> type[SpecModel] | None:
+    """The part of the language that an annotation holds, alone, as an option or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, SpecModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_of(inner))), None)
+
+
+def _model_at(path: Path) -> type[SpecModel] | None:
+    model: type[SpecModel] | None = ModelSpec
+    for part in path:
+        if isinstance(part, str) and model is not None:
+            field = model.model_fields.get(part)
+            model = _model_of(field.annotation) if field else None
+    return model
+
+
+def _about(path: Path) -> str:
+    model, name = _model_at(path[:-1]), path[-1]
+    field = model.model_fields.get(str(name)) if model else None
+    return (field.description or "").rstrip(".") if field else ""
+
+
+def _suggestion(path: Path) -> str:
+    """The nearest key of the same mapping, or the mapping where the key belongs."""
+    model, name = _model_at(path[:-1]), str(path[-1])
+    homes = [home for home, fields in _parts(ModelSpec, ()) if name in fields]
+    if homes:
+        return (
+            f"{f' {key_path(path[:-1])}' if len(path) > 1 else ' at the top level'}; it belongs in {' or '.join(homes)}"
+        )
+    return did_you_mean(name, model.model_fields) if model else ""
+
+
+def _parts(model: type[SpecModel], path: Path) -> Iterator[tuple[str, set[str]]]:
+    """Every mapping of the language, by its key path, with its keys."""
+    yield key_path(path) or "the top level", set(model.model_fields)
+    for name, field in model.model_fields.items():
+        inner = _model_of(field.annotation)
+        if inner is not None:
+            yield from _parts(inner, (*path, name))
