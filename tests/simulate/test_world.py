@@ -7,14 +7,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 
 from mlobs_pipelines.simulate.champion import score
 from mlobs_pipelines.simulate.delivery import LOG_COLUMNS, WorldFacts, write_world
 from mlobs_pipelines.simulate.labels import reports
 from mlobs_pipelines.simulate.population import NUMERIC
 from mlobs_pipelines.simulate.world import World
-from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
 
 DAYS, PAYMENTS = 40, 150
@@ -157,7 +156,7 @@ def test_the_models_know_the_world_and_the_second_knows_it_better() -> None:
 
 
 def test_the_spec_is_valid_and_names_columns_that_are_there(home: Home, facts: WorldFacts) -> None:
-    spec = ModelSpec.model_validate(yaml.load(home.spec_file("card_fraud").read_text(), Loader=yaml.SafeLoader))
+    spec = load_spec(home.spec_file("card_fraud"))
     p = spec.predictions
     named = {p.id, p.time, p.arrived_at, p.score, p.prediction, p.version, p.role, p.latency_ms, p.status, p.subject}
     named |= {*p.drop, *p.hash, *(spec.features.numeric or []), *(spec.features.categorical or [])}
