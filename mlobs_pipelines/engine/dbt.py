@@ -19,6 +19,9 @@ from mlobs_pipelines.store.layout import Home
 
 PROJECT_FILES = ("*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "tests/**/*.sql")
 
+START = "from dbt.cli.main import cli; cli()"
+"""This interpreter's dbt, whatever PATH says; most of a build's 4 to 5 seconds go into importing it."""
+
 
 class DbtError(UserError):
     """dbt failed: what it said, and where its log is."""
@@ -77,7 +80,7 @@ def run_dbt(arguments: Sequence[str], variables: Mapping[str, str]) -> None:
     target = Path(variables["DBT_TARGET_PATH"])
     (target / "run_results.json").unlink(missing_ok=True)
     ended = subprocess.run(  # noqa: S603 - our own interpreter, arguments as a list
-        [sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", *arguments],
+        [sys.executable, "-c", START, "--quiet", "--no-use-colors", *arguments],
         env={**os.environ, **variables},
         cwd=variables["DBT_PROJECT_DIR"],
         stdin=subprocess.DEVNULL,

@@ -1,7 +1,0 @@
-{% macro days_after(date, days) -%}
-  {{ adapter.dispatch('days_after', 'mlobs')(date, days) }}
-{%- endmacro %}
-
-{% macro default__days_after(date, days) -%} ({{ date }} + cast({{ days }} as integer)) {%- endmacro %}
-
-{% macro spark__days_after(date, days) -%} date_add({{ date }}, cast({{ days }} as int)) {%- endmacro %}
