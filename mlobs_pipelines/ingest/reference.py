@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
 from mlobs_pipelines.ingest import protect
 from mlobs_pipelines.ingest.conform import conform_reference, required_columns, score_columns
 from mlobs_pipelines.ingest.readers import Opened, UnreadableError, damaged, open_file
-from mlobs_pipelines.ingest.schema import Schema
+from mlobs_pipelines.ingest.schema import Schema, decide
 from mlobs_pipelines.ingest.sources import Delivered, IngestError, fetch, list_delivered, nearest
 from mlobs_pipelines.ingest.workspace import EngineFactory, Workspace
 from mlobs_pipelines.spec.model import ModelSpec
@@ -67,7 +68,7 @@ def _open(
     home: Home, spec: ModelSpec, source: str, file: Delivered, engine: DuckDBEngine, work: Workspace, number: int
 ) -> Opened:
     try:
-        local = fetch(file, work.stage, number)
+        local = fetch(file, work.stage, f"{source}_{number}")
     except OSError as error:
         raise UnreadableError(f"can't be read: {error.strerror or type(error).__name__}") from error
     part = spec.labels if source == "labels" and spec.labels else spec.predictions
@@ -149,3 +150,21 @@ def _nowhere(spec: ModelSpec, source: str, names: list[str]) -> list[str]:
     folded = {n.lower() for n in names}
     missing = [(key, name) for key, name in dict.fromkeys(asked) if name.lower() not in folded]
     return [f"{key}: no file of {source}.source has a column {name!r}{nearest(name, names)}" for key, name in missing]
+
+
+def infer_schema(home: Home, spec: ModelSpec, *, engine_factory: EngineFactory = DuckDBEngine) -> Schema:
+    """What the features would be, judging by the first readable file of the predictions: nothing is written.
+
+    Raises:
+        IngestError: the source matches nothing, no file can be read, or a column that the spec names is not there.
+    """
+    why: UnreadableError | None = None
+    with Workspace(home, spec.model, engine_factory) as work:
+        for number, file in enumerate(_files(home, "predictions", spec.predictions.source)):
+            try:
+                opened = _open(home, spec, "predictions", file, work.engine, work, number)
+                return decide(work.engine, spec, [opened], date.min)
+            except UnreadableError as error:
+                why = why or error
+                work.alive()
+    raise IngestError(f"predictions.source: no file can be read: {why}")

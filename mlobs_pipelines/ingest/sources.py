@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.store.layout import Home
 
 EXTENSIONS: dict[str, str] = {
@@ -31,7 +32,7 @@ _TABLE = re.compile(r"^(.+\.(?:duckdb|ddb|db))#(.+)$", re.IGNORECASE)
 _CHUNK = 1 << 20
 
 
-class IngestError(Exception):
+class IngestError(UserError):
     """The night can't be taken in; the message is one line that says what to do."""
 
 
@@ -179,14 +180,16 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def fetch(file: Delivered, folder: Path, number: int) -> Path:
+def fetch(file: Delivered, folder: Path, name: str) -> Path:
     """A local path, safe to name in SQL, through which the file is read: a link, or a copy of a remote file.
+
+    ``name`` must be the file's own in this run: what a reader keeps in the engine is called after it.
 
     Raises:
         OSError: it can't be read.
     """
     end = next((e for e in EXTENSIONS if file.location.lower().endswith(e)), "")
-    local = folder / f"delivered_{number}{end}"
+    local = folder / f"{name}{end}"
     if local.is_symlink() or local.exists():
         return local
     if not file.remote:

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.ingest.reference import describe_source, infer_schema
+from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.spec.load import load_all
+from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.spec.schema import to_yaml
 from mlobs_pipelines.store.layout import Home
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelReport:
     """What is wrong with a model's file, and what was found out about its data."""
 
@@ -35,8 +38,6 @@ def validate_home(home: Home, models: Sequence[str] | None = None) -> list[Model
     Raises:
         UserError: a named model has no file.
     """
-    from mlobs_pipelines.ingest.checks import check_sources
-
     specs, broken = load_all(home.models)
     unknown = sorted(set(models or ()) - {*specs, *broken})
     if unknown:
@@ -45,8 +46,37 @@ def validate_home(home: Home, models: Sequence[str] | None = None) -> list[Model
     reports = []
     for name in sorted(models or {*specs, *broken}):
         if name in broken:
-            reports.append(ModelReport(name, problems=[str(p) for p in broken[name].problems]))
-            continue
-        found = check_sources(home, specs[name])
-        reports.append(ModelReport(name, found.problems, found.notes, to_yaml(found.resolved, show_defaults=True)))
+            reports.append(ModelReport(name, problems=[str(problem) for problem in broken[name].problems]))
+        else:
+            reports.append(_checked(home, specs[name]))
     return reports
+
+
+def _checked(home: Home, spec: ModelSpec) -> ModelReport:
+    report = ModelReport(spec.model)
+    for source in ("predictions", "labels", "reference"):
+        if getattr(spec, source) is None:
+            continue
+        try:
+            found = describe_source(home, spec, source)
+        except UserError as error:
+            report.problems.append(str(error))
+            continue
+        report.problems += found.problems
+        files = f"{len(found.files)} file{'s' if len(found.files) != 1 else ''}"
+        report.notes.append(f"{source}: {files}, columns {', '.join(found.columns)}")
+    resolved = spec
+    try:
+        schema = read_schema(home, spec.model) or infer_schema(home, spec)
+        by_kind = {
+            kind: [name for name, of in schema.features.items() if of == kind] for kind in ("numeric", "categorical")
+        }
+        resolved = spec.model_copy(update={"features": spec.features.model_copy(update=by_kind)})
+        if schema.left_out and spec.features.inferred:
+            left = "; ".join(f"{name} ({why})" for name, why in schema.left_out.items())
+            report.notes.append(f"left out of the features: {left}")
+    except UserError as error:
+        if not report.problems:
+            report.problems.append(str(error))
+    report.spec_text = to_yaml(resolved, show_defaults=True)
+    return report

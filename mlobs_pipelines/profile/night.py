@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
-from mlobs_pipelines.ingest.reference import reference_relation
+from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, write_bins
 from mlobs_pipelines.profile.rows import load_facts, load_reference
@@ -83,7 +83,7 @@ def _freeze(
     """The bins after the wanted nights, and earlier nights whose features can only now be profiled."""
     if bins is not None and bins["frozen_on"] is not None:
         return bins, []
-    given = reference_relation(home, spec, schema, engine)
+    given = read_reference(home, spec, schema, engine)
     first = schema.decided_on
     if given is not None:
         bins = _frozen(engine, spec, schema, given, first, "training")

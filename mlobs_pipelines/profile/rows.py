@@ -102,7 +102,7 @@ def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relati
     invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar)"
     segments = "".join(f", {segment} as segment_{i}" for i, segment in enumerate(segment_columns(spec, schema)))
     known = " union all ".join(
-        f"select {sql.text(field)} as field, {field_text(field, schema['fields'][field])} as value from reference_rows"
+        f"select {sql.text(field)} as field, {field_text(field, schema.fields[field])} as value from reference_rows"
         for field in sorted({field for cut in spec.segment_fields for field in cut})
     )
     engine.run(

@@ -22,7 +22,7 @@ def published(path: Path) -> Iterator[Path]:
         yield draft
         with draft.open("rb") as handle:
             os.fsync(handle.fileno())
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
