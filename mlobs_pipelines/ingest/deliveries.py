@@ -117,9 +117,7 @@ class Deliveries:
 
     def _local(self, file: Delivered) -> Path:
         number = self._numbers.setdefault(self.key(file), len(self._numbers))
-        folder = self._work.stage / self.source
-        folder.mkdir(exist_ok=True)
-        return fetch(file, folder, number)
+        return fetch(file, self._work.stage, f"{self.source}_{number}")
 
     def _look(self, file: Delivered, known: Facts | None) -> Facts:
         sha256 = known.sha256 if known else None
