@@ -157,9 +157,9 @@ def validate(door: Door, model: str | None, show_defaults: bool) -> None:
 @command
 def run(door: Door, model: str, date: dt.datetime | None, first: dt.datetime | None, last: dt.datetime | None) -> None:
     """Run the night(s) of those arrival dates in order; without dates, every night that is due."""
-    from mlobs_pipelines.orchestration.due import nights_due, nights_between
-    from mlobs_pipelines.orchestration.run import run_model
     from mlobs_pipelines.cli.progress import Progress
+    from mlobs_pipelines.orchestration.due import nights_between, nights_due
+    from mlobs_pipelines.orchestration.run import run_model
 
     if date and (first or last):
         raise click.UsageError("give --date, or --from and --to, not both")
@@ -196,7 +196,7 @@ def status(door: Door, model: str | None) -> None:
     rows = health(door.home, dt.datetime.now(dt.UTC), model)
     door.answer(rows)
     if not door.as_json:
-        click.echo(render(rows, door.home))
+        click.echo(render(rows))
 
 
 @main.command(name="sql")
@@ -222,8 +222,8 @@ def sql_(door: Door, query: str, form: str) -> None:
 @command
 def rebuild(door: Door, model: str) -> None:
     """Make everything that can be derived again from the lake, to the same bits."""
-    from mlobs_pipelines.orchestration.run import rebuild_model
     from mlobs_pipelines.cli.progress import Progress
+    from mlobs_pipelines.orchestration.run import rebuild_model
 
     spec = door.spec(model)
     with Progress(f"{model}: rebuild", quiet=door.as_json) as progress:

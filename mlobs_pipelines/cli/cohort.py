@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlobs_pipelines.engine import sql
@@ -80,7 +81,7 @@ def _character(c: str) -> str:
     return sql.text(c) if c.isprintable() else f"chr({ord(c)})"
 
 
-def _conditions(segment: str, fields: dict[str, str]) -> list[str]:
+def _conditions(segment: str, fields: Mapping[str, str]) -> list[str]:
     conditions = []
     for part in filter(None, segment.split(" & ")):
         field, equals, value = part.partition("=")

@@ -44,7 +44,7 @@ def run_demo(door: Door, *, days: int, seed: int) -> None:
     door.say(result.summary())
     door.say()
     rows = health(home, now)
-    door.say(render(rows, home))
+    door.say(render(rows))
     for title, statement in DEMO_QUERIES:
         door.say()
         door.say(click.style(f"# {title}", bold=True))

@@ -10,6 +10,7 @@ import polars as pl
 
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.load import load_all
+from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.store.read import query
 
@@ -43,7 +44,7 @@ def health(home: Home, now: dt.datetime, model: str | None = None) -> list[dict[
 _SEVERITY = {"broken spec": 0, "failed": 0, "alert": 0, "warn": 1, "late": 1, "never run": 2, "ok": 3}
 
 
-def _due(home: Home, spec: Any, now: dt.datetime) -> dict[str, Any]:
+def _due(home: Home, spec: ModelSpec, now: dt.datetime) -> dict[str, Any]:
     from mlobs_pipelines.orchestration.due import last_complete_day
 
     done = nights(home.lake(spec.model) / "predictions")
@@ -51,7 +52,7 @@ def _due(home: Home, spec: Any, now: dt.datetime) -> dict[str, Any]:
     return {"nights_behind": behind}
 
 
-def render(rows: list[dict[str, Any]], home: Home) -> str:
+def render(rows: list[dict[str, Any]]) -> str:
     """The health table as text."""
     from rich.table import Table
 

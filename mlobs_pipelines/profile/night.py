@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.reference import read_reference
+from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, write_bins
 from mlobs_pipelines.profile.rows import load_facts, load_reference
@@ -83,7 +84,7 @@ def _freeze(
     """The bins after the wanted nights, and earlier nights whose features can only now be profiled."""
     if bins is not None and bins["frozen_on"] is not None:
         return bins, []
-    given = read_reference(home, spec, schema, engine)
+    given = read_reference(home, with_registered_reference(home, spec), schema, engine)
     first = schema.decided_on
     if given is not None:
         bins = _frozen(engine, spec, schema, given, first, "training")
@@ -110,7 +111,6 @@ def _freeze(
     _write_reference_tables(engine, home, spec, schema, bins)
     write_bins(home.bins_file(spec.model), bins)
     return bins, [night for night in nights(home.lake(spec.model) / "predictions") if night <= wanted[-1]]
-
 
 
 def _with_labels(home: Home, spec: ModelSpec, onboarding: Sequence[dt.date], rows: str) -> str:
@@ -219,9 +219,7 @@ def _empty(columns: Sequence[str]) -> str:
     return ", ".join(f"cast(null as {kind}) as {column}" for column, kind in typed.items())
 
 
-def _tables(
-    engine: DuckDBEngine, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any] | None
-) -> dict[str, str]:
+def _tables(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any] | None) -> dict[str, str]:
     """SQL of each profile table over ``facts``; features are counted into temporary tables one by one."""
     features = schema.features
     frozen = bins["features"] if bins else {}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
@@ -55,9 +54,7 @@ def segment_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     ]
 
 
-def load_facts(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, nights: Sequence[dt.date]
-) -> None:
+def load_facts(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, nights: Sequence[dt.date]) -> None:
     """Make the table ``facts``: a row per prediction (``arrived`` = 1) and per label fact (``sign`` = +1 or -1) of the nights.
 
     A label fact repeats its prediction's columns, so that a sum over ``facts`` can use both.

@@ -104,9 +104,7 @@ def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
         }
         sums = [_total(of.get(column, "0"), column) for column in columns]
         only = "not failed" if output.at_prediction else "not failed and sign <> 0"
-        profile = _grouped(
-            f"(select * from facts where {only})", len(spec.segment_fields), output.bin, sums
-        )
+        profile = _grouped(f"(select * from facts where {only})", len(spec.segment_fields), output.bin, sums)
         queries.append(
             f"select {', '.join(KEYS)}, segment, {sql.text(output.name)} as output, bin, {', '.join(columns)} from ({profile})"
         )
