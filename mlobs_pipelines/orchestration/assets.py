@@ -142,17 +142,16 @@ def profiles(wiring: Wiring) -> dg.AssetsDefinition:
 
 
 def metrics(wiring: Wiring) -> dg.AssetsDefinition:
-    """Profiles -> metrics with intervals, over every window, as known on the night."""
+    """Profiles -> metrics with intervals, over every window, as known on the night; and the night's row in ``runs``."""
     spec, home = wiring.spec, wiring.home
-    asset = wiring.spec_of(
-        "metrics",
-        "Every metric of the model, as known on the night that wrote it.",
-        ["intake", *PROFILES],
-        kinds={"parquet", "python"},
+    kinds = {"parquet", "python"}
+    measured = wiring.spec_of(
+        "metrics", "Every metric of the model, as known on the night that wrote it.", ["intake", *PROFILES], kinds=kinds
     )
+    runs = wiring.spec_of("runs", "For every night, the last run that worked on it.", ["intake"], kinds=kinds)
 
-    @dg.multi_asset(name=f"{wiring.model}_measure", specs=[asset], **wiring.step)
-    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    @dg.multi_asset(name=f"{wiring.model}_measure", specs=[measured, runs], **wiring.step)
+    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from mlobs_pipelines.orchestration import steps
 
         nights = nights_of(context)
@@ -162,13 +161,18 @@ def metrics(wiring: Wiring) -> dg.AssetsDefinition:
             _describe(context, wiring, "metrics", night, count)
         title = f"{evidence.HEADLINE[spec.task]}, {max(spec.monitors.window_days)} days"
         latest = home.store_file("metrics", spec.model, nights[-1])
-        return dg.MaterializeResult(
-            asset_key=asset.key,
+        yield dg.MaterializeResult(
+            asset_key=measured.key,
             metadata={
                 "file": dg.MetadataValue.path(latest),
                 "dagster/column_schema": _schema(evidence.columns(latest)),
                 "headline": dg.MetadataValue.md(evidence.plot(title, evidence.headline(home, spec, nights[-1]))),
             },
+        )
+        record(wiring, nights, context, "done")
+        yield dg.MaterializeResult(
+            asset_key=runs.key,
+            metadata={"file": dg.MetadataValue.path(home.store_file("runs", spec.model, nights[-1]))},
         )
 
     return run

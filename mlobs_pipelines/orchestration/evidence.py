@@ -14,7 +14,7 @@ from mlobs_pipelines.store.layout import Home, nights
 
 SHOWN_NIGHTS = 60
 
-HEADLINE: Mapping[Task, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "mean_absolute_error"}
+HEADLINE: Mapping[Task, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "root_mean_squared_error"}
 """The one number of a model that a plot shows."""
 
 _WIDTH, _HEIGHT, _PAD = 640, 120, 22
@@ -89,6 +89,14 @@ def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[tuple[dt.date, 
         f"and role = 'production' and window_end - window_start = {days - 1} group by 1 order by 1",
     )
     return found[-SHOWN_NIGHTS:]  # type: ignore[return-value]
+
+
+def mart(home: Home, model: str, name: str) -> tuple[int, str]:
+    """A model's rows in one of the snapshot's marts: how many, and the first of them as a Markdown table."""
+    from mlobs_pipelines.store.read import query
+
+    rows = query(home, f"select * exclude (model) from {name} where model = '{model}'")
+    return rows.height, markdown_table(rows.columns, rows.head(10).rows())
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

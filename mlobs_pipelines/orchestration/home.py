@@ -9,6 +9,7 @@ import dagster as dg
 from mlobs_pipelines.orchestration.broken import broken_model
 from mlobs_pipelines.orchestration.model import build_model
 from mlobs_pipelines.orchestration.wiring import one_line
+from mlobs_pipelines.spec.errors import SpecError
 from mlobs_pipelines.spec.load import load_all
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -18,7 +19,7 @@ def build_home(home: Home) -> dg.Definitions:
     """Definitions of every model in the home, read from names, specs and footers alone."""
     specs, errors = load_all(home.models)
     parts = [_build(home, specs[name]) for name in sorted(specs)]
-    parts += [broken_model(name, str(errors[name]), _reason(home, name)) for name in sorted(errors)]
+    parts += [broken_model(name, _problems(errors[name]), _reason(home, name)) for name in sorted(errors)]
     shared = dg.Definitions(executor=dg.in_process_executor)
     return dg.Definitions.merge(shared, *parts)
 
@@ -34,6 +35,10 @@ def _build(home: Home, spec: ModelSpec) -> dg.Definitions:
 def _reason(home: Home, name: str) -> Callable[[], str | None]:
     def now() -> str | None:
         error = load_all(home.models)[1].get(name)
-        return str(error) if error else None
+        return _problems(error) if error else None
 
     return now
+
+
+def _problems(error: SpecError) -> str:
+    return "\n".join(map(str, error.problems))

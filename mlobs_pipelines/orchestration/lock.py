@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
-from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.files import sweep_drafts
+from mlobs_pipelines.store.layout import STORE_TABLES, Home
 from mlobs_pipelines.store.lock import exclusive
+
+
+@contextlib.contextmanager
+def alone(home: Home, model: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the model's lock, and sweep what a killed run of the model left; ``waiting`` tells of another run."""
+    with exclusive(home.lock_file(model), waiting=waiting):
+        folders = [home.lake(model), home.root / "quarantine" / model]
+        for folder in [*folders, *(home.root / "store" / table / model for table in STORE_TABLES)]:
+            sweep_drafts(folder)
+        for folder in (home.warehouse, home.root / "store" / "models"):
+            for draft in folder.glob(f".{model}.*.draft"):  # a model's name holds no dot
+                draft.unlink(missing_ok=True)
+        yield
 
 
 def model_lock(home: Home, model: str) -> dg.ResourceDefinition:
@@ -24,7 +38,7 @@ def model_lock(home: Home, model: str) -> dg.ResourceDefinition:
             if context.log:
                 context.log.info(f"waiting for another run of {model} to end")
 
-        with exclusive(home.lock_file(model), waiting=waiting):
+        with alone(home, model, waiting):
             yield
 
     return held

@@ -10,6 +10,7 @@ import dagster as dg
 from mlobs_pipelines.orchestration import assets, dbt
 from mlobs_pipelines.orchestration.checks import last_night_came
 from mlobs_pipelines.orchestration.lock import model_lock
+from mlobs_pipelines.orchestration.marts import marts
 from mlobs_pipelines.orchestration.nightly import last_night_sensor, nightly_job, nightly_schedule
 from mlobs_pipelines.orchestration.partitions import first_night
 from mlobs_pipelines.orchestration.wiring import Wiring
@@ -33,6 +34,7 @@ def build_model(home: Home, spec: ModelSpec, *, first: dt.date | None = None) ->
             dbt.label_facts(wiring),
             assets.profiles(wiring),
             assets.metrics(wiring),
+            marts(wiring),
         ]
         return dg.Definitions(
             assets=[*assets.sources(wiring), *written],

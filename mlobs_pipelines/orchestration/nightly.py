@@ -20,7 +20,6 @@ def nightly_job(wiring: Wiring, assets: Sequence[dg.AssetsDefinition]) -> dg.Unr
     return dg.define_asset_job(
         wiring.job,
         selection=dg.AssetSelection.assets(*assets)
-        | dg.AssetSelection.checks_for_assets(*assets)
         - dg.AssetSelection.checks(dg.AssetCheckKey(wiring.key("predictions"), "last_night_came")),
         executor_def=dg.in_process_executor,
         description=f"What arrived of {wiring.model} on a night, from raw tables to metrics.",

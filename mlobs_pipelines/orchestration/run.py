@@ -1,10 +1,11 @@
-"""The nightly job in this very process: what `mlobs run` does."""
+"""The nightly job in this very process, and rebuilding: what `mlobs run` and `mlobs rebuild` do."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import time
+import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,11 +16,13 @@ import dagster as dg
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration import evidence
 from mlobs_pipelines.orchestration.due import last_complete_day, nights_between
+from mlobs_pipelines.orchestration.lock import alone
 from mlobs_pipelines.orchestration.model import build_model
 from mlobs_pipelines.orchestration.partitions import first_night, partition_tags
 from mlobs_pipelines.orchestration.wiring import Progress, Wiring, one_line, telling
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.layout import nights as nights_in
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -144,3 +147,21 @@ def _notes(events: Sequence[dg.DagsterEvent]) -> tuple[str, ...]:
             if isinstance(notes, dg.JsonMetadataValue) and isinstance(notes.data, list):
                 found.update(dict.fromkeys(map(str, notes.data)))
     return tuple(found)
+
+
+def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None) -> list[dt.date]:
+    """Make everything that follows from the lake's accepted rows again, without Dagster; gives the nights.
+
+    Raises:
+        UserError: nothing of the model was ever taken in, or a step failed.
+    """
+    from mlobs_pipelines.orchestration import steps
+
+    tell = progress or _nobody
+    taken = nights_in(home.lake(spec.model) / "predictions")
+    if not taken:
+        raise UserError(f"nothing of {spec.model} is in the lake yet; run it with: mlobs run {spec.model}")
+    with alone(home, spec.model, waiting=lambda: tell("waiting for another run to end")):
+        home.warehouse_file(spec.model).unlink(missing_ok=True)
+        steps.derive(home, spec, taken, run_id=f"rebuild-{uuid.uuid4()}", progress=tell)
+    return taken
