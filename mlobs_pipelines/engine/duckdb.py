@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,9 +12,14 @@ import duckdb
 import pyarrow as pa
 
 from mlobs_pipelines.engine import sql
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.store.files import published
 
 Error = duckdb.Error
+
+
+class OpenElsewhereError(UserError):
+    """Another process keeps a database file open."""
 
 
 class DuckDBEngine:
@@ -70,6 +76,27 @@ class DuckDBEngine:
         """Let the engine read URLs of an fsspec file system."""
         self._connection.register_filesystem(filesystem)
 
+    def attach(self, file: Path, name: str, *, patience: float = 120.0) -> None:
+        """Open a database file under ``name``, made if it is missing; wait while another process has it open.
+
+        A dbt that outlived a killed run ends by itself within seconds.
+
+        Raises:
+            OpenElsewhereError: it stayed open for longer than ``patience`` seconds.
+            Error: it is no database of this version.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self.run(f"attach {sql.text(str(file))} as {sql.name(name)}")
+                return
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise
+                if time.monotonic() > deadline:
+                    raise OpenElsewhereError(f"{file} is open in another process; end it and run again") from None
+                time.sleep(0.2)
+
     @staticmethod
     def has_key(document: str, key: str) -> str:
         """SQL for whether a JSON object (text, may be null) has a key."""
@@ -87,3 +114,34 @@ def scan(paths: list[Path] | list[str]) -> str:
     """SQL for the rows of Parquet files, columns matched by name."""
     listed = ", ".join(sql.text(str(p)) for p in paths)
     return f"read_parquet([{listed}], union_by_name = true)"
+
+
+class ReadOnlyDuckDB:
+    """One database file that can be asked but not changed; no other file, extension or setting is within reach."""
+
+    def __init__(self, file: Path) -> None:
+        self._connection = duckdb.connect(
+            str(file),
+            read_only=True,
+            config={
+                "enable_external_access": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+                "memory_limit": os.environ.get("MLOBS_MEMORY", "2GB"),
+                "lock_configuration": True,
+            },
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def table(self, query: str) -> pa.Table:
+        """The result of a query, as Arrow; of a statement without a result, a table without columns."""
+        relation = self._connection.sql(query)
+        return relation.to_arrow_table() if relation is not None else pa.table({})

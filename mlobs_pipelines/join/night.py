@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from mlobs_pipelines.store.layout import nights as nights_in
 
 BUILD = ("build", "--select", "staging", "join", "--exclude-resource-type", "unit_test")
 """Arguments for dbt: what a night builds and tests. Unit tests ask the SQL, not the data: they are for development."""
-
-PATIENCE = 120.0
-"""Seconds to wait for a dbt that outlived the run that started it."""
 
 _COMPLEMENT = {"1": "0", "0": "1", "true": "false", "false": "true"}
 
@@ -40,8 +36,8 @@ def prepare(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[str,
     a warehouse that is missing, broken, behind or of another version is made again from the lake.
 
     Raises:
-        JoinError: a night has no accepted rows in the lake yet; the meaning of silence changed since earlier nights;
-            or another process keeps the warehouse.
+        JoinError: a night has no accepted rows in the lake yet; the meaning of silence changed since earlier nights.
+        OpenElsewhereError: another process keeps the warehouse open.
     """
     for night in nights:
         for table in ("predictions", "labels"):
@@ -152,21 +148,10 @@ def _attached(home: Home, spec: ModelSpec) -> Iterator[DuckDBEngine]:
     """An engine with the model's warehouse attached as ``warehouse``; waits for a dbt that outlived its run.
 
     Raises:
-        JoinError: another process keeps the warehouse open.
+        OpenElsewhereError: another process keeps the warehouse open.
     """
-    file = home.warehouse_file(spec.model)
     with DuckDBEngine(_working(home, spec) / "spill") as engine:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                engine.run(f"attach {sql.text(str(file))} as warehouse")
-                break
-            except Error as error:
-                if "lock" not in str(error).lower():
-                    raise
-                if time.monotonic() > deadline:
-                    raise JoinError(f"{file} is open in another process; end it and run again") from None
-                time.sleep(0.2)
+        engine.attach(home.warehouse_file(spec.model), "warehouse")
         yield engine
         engine.run("detach warehouse")
 

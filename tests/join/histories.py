@@ -136,7 +136,7 @@ def expected(made: History, spec: ModelSpec, nights: list[dt.date]) -> pl.DataFr
             facts.append((*about, 1, *now, kind))
             believed = now
     schema = {
-        **{c: pl.String for c in KEY},
+        **dict.fromkeys(KEY, pl.String),
         "event_date": pl.Date,
         "prediction_arrival_date": pl.Date,
         "arrival_date": pl.Date,

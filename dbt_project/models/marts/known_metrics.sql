@@ -1,3 +1,5 @@
+{{ config(materialized='ephemeral') }}
+
 -- Of every window, what was said last.
 with ranked as (
 
