@@ -186,26 +186,46 @@ def _bytes(path: Path) -> IO[bytes]:
 
 def _stage_text(engine: DuckDBEngine, path: Path, staged: Path, options: str) -> str | None:
     """Parse a file of lines into ``staged``; the relation of refused lines, or None."""
-    with path.open("rb") as handle:
-        compression = "gzip" if handle.read(2) == b"\x1f\x8b" else "none"
     table = f"refused_{staged.name.split('.')[0]}"
-    for parallel in ("true", "false"):
-        engine.run(f"drop table if exists {table}")
-        engine.run(f"drop table if exists {table}_scans")
-        reading = (
-            f"read_csv({sql.text(str(path))}, auto_detect = false, {options}, compression = {sql.text(compression)}, "
-            f"store_rejects = true, rejects_table = {sql.text(table)}, rejects_scan = {sql.text(table + '_scans')}, "
-            f"max_line_size = {LONGEST_LINE}, parallel = {parallel})"
-        )
-        engine.run(f"copy (select * from {reading}) to {sql.text(str(staged))} (format parquet, compression zstd)")
-        # Where a quote is left open, threads that start in mid-file could disagree: once more with one.
-        if not engine.rows(f"select 1 from {table} limit 1"):
-            return None
+    try:
+        _parse(engine, path, staged, options, table)
+    except Error as error:
+        # The parser wants one kind of line end in a file; logs written by several systems mix them.
+        if "invalid state" not in str(error):
+            raise
+        same = staged.with_suffix(".lines")
+        _with_one_line_end(path, same)
+        _parse(engine, same, staged, options, table)
+    if not engine.rows(f"select 1 from {table} limit 1"):
+        return None
     reasons = " ".join(f"when {sql.text(k)} then {sql.text(v)}" for k, v in _REJECTED.items())
     return (
         f"(select cast(line as bigint) as line, min('the line ' || case cast(error_type as varchar) {reasons} else 'is malformed' end) "
         f"as reason, left(min(csv_line), {LONGEST_RAW}) as raw from {table} group by line)"
     )
+
+
+def _parse(engine: DuckDBEngine, path: Path, staged: Path, options: str, table: str) -> None:
+    with path.open("rb") as handle:
+        compression = "gzip" if handle.read(2) == b"\x1f\x8b" else "none"
+    engine.run(f"drop table if exists {table}")
+    engine.run(f"drop table if exists {table}_scans")
+    reading = (
+        f"read_csv({sql.text(str(path))}, auto_detect = false, {options}, compression = {sql.text(compression)}, "
+        f"store_rejects = true, rejects_table = {sql.text(table)}, rejects_scan = {sql.text(table + '_scans')}, "
+        f"max_line_size = {LONGEST_LINE})"
+    )
+    engine.run(f"copy (select * from {reading}) to {sql.text(str(staged))} (format parquet, compression zstd)")
+
+
+def _with_one_line_end(path: Path, target: Path) -> None:
+    with _bytes(path) as source, target.open("wb") as copy:
+        rest = b""
+        while chunk := source.read(1 << 20):
+            chunk = rest + chunk
+            rest = b"\r" if chunk.endswith(b"\r") else b""
+            copy.write(chunk.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
+        copy.write(rest and b"\n")
 
 
 def read_jsonl(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -> Opened:  # noqa: ARG001

@@ -22,7 +22,10 @@ BASE: dict[str, Any] = {
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    return {k: merged(base.get(k) or {}, v) if isinstance(v, dict) and k in base and isinstance(base[k], dict) else v for k, v in {**base, **changes}.items()}
+    return {
+        k: merged(base.get(k) or {}, v) if isinstance(v, dict) and k in base and isinstance(base[k], dict) else v
+        for k, v in {**base, **changes}.items()
+    }
 
 
 def make_spec(**changes: Any) -> ModelSpec:
@@ -74,7 +77,9 @@ class World:
             folder = self.home.root / "quarantine" / "m" if table == "quarantine" else self.home.lake("m") / table
             for night in nights(folder):
                 with DuckDBEngine() as engine:
-                    out[f"{table}/{night}"] = engine.rows(f"select * from {scan([folder / f'{night}.parquet'])} order by all")
+                    out[f"{table}/{night}"] = engine.rows(
+                        f"select * from {scan([folder / f'{night}.parquet'])} order by all"
+                    )
         return out
 
 

@@ -12,7 +12,13 @@ D1, D2, D3 = "2024-01-01", "2024-01-02", "2024-01-03"
 
 
 def test_rows_are_taken_in_on_the_night_they_arrive_under_their_own_event_date(world):
-    world.put("p/a.parquet", [{**world.prediction("a"), "logged": "2024-01-03T01:00:00"}, {**world.prediction("b"), "logged": "2024-01-01T11:00:00"}])
+    world.put(
+        "p/a.parquet",
+        [
+            {**world.prediction("a"), "logged": "2024-01-03T01:00:00"},
+            {**world.prediction("b"), "logged": "2024-01-01T11:00:00"},
+        ],
+    )
     spec = world.spec(predictions={"arrived_at": "logged"})
     assert arrival_dates(world.home, spec) == [dt.date(2024, 1, 1), dt.date(2024, 1, 3)]
     report = world.run(spec, D1, D2, D3)
@@ -35,7 +41,9 @@ def test_a_file_that_comes_late_is_taken_in_on_the_next_night_and_only_once(worl
     world.put("p/a.parquet", [world.prediction("a")])
     world.run(world.spec(), D1)
     world.run(world.spec(), D2)
-    world.put("p/b.parquet", [world.prediction("b"), world.prediction("a"), world.prediction("c", t="2024-01-03T00:00:00")])
+    world.put(
+        "p/b.parquet", [world.prediction("b"), world.prediction("a"), world.prediction("c", t="2024-01-03T00:00:00")]
+    )
     world.run(world.spec(), D3)
     world.run(world.spec(), "2024-01-04")
     assert world.rows("predictions", "prediction_id, event_date::varchar, arrival_date::varchar") == [
@@ -65,7 +73,10 @@ def test_the_latest_night_can_be_run_again_and_a_closed_one_stays(world):
 
 
 def test_rows_of_nights_that_were_never_run_wait_for_them(world):
-    world.put("p/a.parquet", [world.prediction("a"), world.prediction("b", t=f"{D2}T00:00:00"), world.prediction("c", t=f"{D3}T00:00:00")])
+    world.put(
+        "p/a.parquet",
+        [world.prediction("a"), world.prediction("b", t=f"{D2}T00:00:00"), world.prediction("c", t=f"{D3}T00:00:00")],
+    )
     world.run(world.spec(), D1)
     world.run(world.spec(), D3)
     assert [r[0] for r in world.rows("predictions", "prediction_id")] == ["a", "c"]
@@ -98,17 +109,32 @@ def test_the_scratch_folder_is_gone_after_a_run_and_after_a_failure(world):
 
 
 def test_a_conflicting_row_is_quarantined_and_the_first_stays(world):
-    world.put("p/a.parquet", [world.prediction("a", t="2024-01-01T10:00:00", score=0.1), world.prediction("a", t="2024-01-01T09:00:00", score=0.2)])
+    world.put(
+        "p/a.parquet",
+        [
+            world.prediction("a", t="2024-01-01T10:00:00", score=0.1),
+            world.prediction("a", t="2024-01-01T09:00:00", score=0.2),
+        ],
+    )
     world.put("p/b.parquet", [world.prediction("a", t="2024-01-02T09:00:00", score=0.3)])
     report = world.run(world.spec(), D1, D2)
     assert world.rows("predictions", "score") == [(0.2,)]
     assert [n.rows_quarantined for n in report.nights] == [1, 1]
-    assert {r[0].split(":")[0] for r in world.rows("quarantine", "reason")} == {"conflicts with an earlier row of the same id"}
+    assert {r[0].split(":")[0] for r in world.rows("quarantine", "reason")} == {
+        "conflicts with an earlier row of the same id"
+    }
     assert world.rows("quarantine", "raw::json->>'score'") == [("0.1",), ("0.3",)]
 
 
 def test_the_same_id_in_another_version_or_role_is_another_prediction(world):
-    world.put("p/a.parquet", [world.prediction("a", v="1", r="production"), world.prediction("a", v="2", r="production"), world.prediction("a", v="2", r="shadow")])
+    world.put(
+        "p/a.parquet",
+        [
+            world.prediction("a", v="1", r="production"),
+            world.prediction("a", v="2", r="production"),
+            world.prediction("a", v="2", r="shadow"),
+        ],
+    )
     world.run(world.spec(predictions={"version": "v", "role": "r"}), D1)
     assert len(world.rows("predictions")) == 3
 
@@ -132,7 +158,16 @@ def test_files_with_the_same_bytes_are_one_delivery(world):
 
 def test_two_labels_at_once_are_both_quarantined_and_a_later_one_is_a_correction(world):
     world.put("p/a.parquet", [world.prediction("a")])
-    world.put("l/a.parquet", [world.label("a", 1), world.label("a", 0), world.label("b", 1), world.label("b", 1), world.label("b", 0, at="2024-01-03T00:00:00")])
+    world.put(
+        "l/a.parquet",
+        [
+            world.label("a", 1),
+            world.label("a", 0),
+            world.label("b", 1),
+            world.label("b", 1),
+            world.label("b", 0, at="2024-01-03T00:00:00"),
+        ],
+    )
     report = world.run(world.spec(), D1, D2, D3)
     assert world.rows("labels", "prediction_id, label, arrival_date::varchar") == [("b", "0", D3), ("b", "1", D2)]
     assert (report.nights[1].labels_in, report.nights[1].rows_quarantined, report.nights[1].duplicates) == (4, 2, 1)
@@ -187,20 +222,35 @@ def test_segment_values_are_admitted_by_frequency_and_stop_at_a_hundred(world):
 
 
 def test_multiclass_and_regression_rows_are_conformed(world):
-    world.put("p/a.parquet", [{"id": "a", "t": D1, "pa": 0.5, "pb": 0.5}, {"id": "b", "t": D1, "pa": 0.5, "pb": 0.4}, {"id": "c", "t": D1, "pa": 0.2, "pb": 0.8}])
+    world.put(
+        "p/a.parquet",
+        [
+            {"id": "a", "t": D1, "pa": 0.5, "pb": 0.5},
+            {"id": "b", "t": D1, "pa": 0.5, "pb": 0.4},
+            {"id": "c", "t": D1, "pa": 0.2, "pb": 0.8},
+        ],
+    )
     world.put("l/a.parquet", [{"id": "a", "y": "B", "at": D1}])
     spec = world.spec(task="multiclass", predictions={"score": None, "scores": {"A": "pa", "B": "pb"}})
     world.run(spec, D1)
-    assert world.rows("predictions", "prediction_id, score_0, score_1, prediction") == [("a", 0.5, 0.5, "A"), ("c", 0.2, 0.8, "B")]
+    assert world.rows("predictions", "prediction_id, score_0, score_1, prediction") == [
+        ("a", 0.5, 0.5, "A"),
+        ("c", 0.2, 0.8, "B"),
+    ]
     assert "sum to 0.9" in world.rows("quarantine", "reason")[0][0]
     world.put("q/a.parquet", [{"id": 1, "t": D1, "yhat": 2.5}, {"id": 2, "t": D1, "yhat": float("inf")}])
-    regression = world.spec(model="r", task="regression", predictions={"source": "data/q", "score": None, "prediction": "yhat"}, labels=None)
+    regression = world.spec(
+        model="r", task="regression", predictions={"source": "data/q", "score": None, "prediction": "yhat"}, labels=None
+    )
     world.run(regression, D1)
     assert world.rows("predictions", "prediction_id, prediction", model="r") == [("1", 2.5)]
 
 
 def test_failed_requests_may_lack_a_score(world):
-    rows = [world.prediction(str(i), score=s, status=st) for i, (s, st) in enumerate([(None, "500"), (None, "200"), (7.0, "timeout"), (0.5, "OK"), (0.5, None)])]
+    rows = [
+        world.prediction(str(i), score=s, status=st)
+        for i, (s, st) in enumerate([(None, "500"), (None, "200"), (7.0, "timeout"), (0.5, "OK"), (0.5, None)])
+    ]
     world.put("p/a.parquet", rows)
     world.run(world.spec(predictions={"status": "status"}), D1)
     assert world.rows("predictions", "prediction_id, score, failed, invalid_fields") == [

@@ -33,13 +33,17 @@ def _predictions(draw: random.Random, n: int) -> list[dict[str, Any]]:
         moment = _moment(draw) if draw.random() < 0.95 else draw.choice(["never", None, "1850-01-01"])
         rows.append(
             {
-                "id": draw.choice(["a", "b", "c", "d", "e", "f", None]) if draw.random() < 0.5 else f"u{draw.randrange(200)}",
+                "id": draw.choice(["a", "b", "c", "d", "e", "f", None])
+                if draw.random() < 0.5
+                else f"u{draw.randrange(200)}",
                 "t": moment,
                 "logged": moment if draw.random() < 0.7 else _moment(draw),
                 "score": draw.choice(SCORES) if draw.random() < 0.4 else "0.5",
                 "version": draw.choice(["1", "2"]),
                 "country": draw.choice(["DE", "FR", "'; DROP TABLE x; --", None]),
-                "amount": draw.choice(["1", "2.5", "inf", "x", None]) if draw.random() < 0.2 else str(draw.randrange(3)),
+                "amount": draw.choice(["1", "2.5", "inf", "x", None])
+                if draw.random() < 0.2
+                else str(draw.randrange(3)),
             }
         )
     return rows
@@ -47,7 +51,9 @@ def _predictions(draw: random.Random, n: int) -> list[dict[str, Any]]:
 
 def _labels(draw: random.Random, n: int) -> list[dict[str, Any]]:
     ids = ["a", "b", "c", "d", "e", None]
-    return [{"id": draw.choice(ids), "y": draw.choice(["0", "1", "1", "2", None]), "at": _moment(draw)} for _ in range(n)]
+    return [
+        {"id": draw.choice(ids), "y": draw.choice(["0", "1", "1", "2", None]), "at": _moment(draw)} for _ in range(n)
+    ]
 
 
 def _encode(draw: random.Random, rows: list[dict[str, Any]], key: int) -> tuple[str, bytes, int]:
@@ -102,11 +108,16 @@ def _deliver(world: Any, files: dict[str, bytes], *, shuffle: int | None = None,
 
 def _without_files(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, Any]:
     """Tables whose rows do not depend on how files are called: the quarantine without file, line and what rests on them."""
-    return {k: (sorted(map(repr, ((r[0], r[1], r[4], r[5]) for r in v))) if k.startswith("quarantine") else v) for k, v in tables.items()}
+    return {
+        k: (sorted(map(repr, ((r[0], r[1], r[4], r[5]) for r in v))) if k.startswith("quarantine") else v)
+        for k, v in tables.items()
+    }
 
 
 def _spec(world: Any) -> Any:
-    return world.spec(timezone="Europe/Berlin", predictions={"arrived_at": "logged", "version": "version"}, segments=["country"])
+    return world.spec(
+        timezone="Europe/Berlin", predictions={"arrived_at": "logged", "version": "version"}, segments=["country"]
+    )
 
 
 def _one_thread(spill: Path) -> DuckDBEngine:
