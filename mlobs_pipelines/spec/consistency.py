@@ -1,4 +1,4 @@
-"""What one key of a spec demands of another, as a list of (key path, what is wrong): all of them, not the first.
+"""What one key of a spec demands of another, as a list of (key path, what is wrong): not the first alone.
 
 Columns are compared without regard to upper and lower case, as the engines compare them.
 """
@@ -6,6 +6,7 @@ Columns are compared without regard to upper and lower case, as the engines comp
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from mlobs_pipelines.spec.values import did_you_mean
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 Found = tuple[Path, str]
 
+MOST = 100
+"""Contradictions of one spec that are told; a file that has more is not looked through to its end."""
+
 _OUTPUTS = {"binary": "score", "multiclass": "scores", "regression": "prediction"}
 _PAIRS = {"1": ("1", "0"), "0": ("0", "1"), "true": ("true", "false"), "false": ("false", "true")}
 
 
 def inconsistencies(spec: ModelSpec) -> list[Found]:
-    """Every place where keys of a spec, each right by itself, contradict each other."""
+    """Places where keys of a spec, each right by itself, contradict each other."""
     rules = (_outputs, _labels, _features, _ranges, _segments, _fairness, _drop_and_hash, _monitors, _policy)
-    return [found for rule in rules for found in rule(spec)]
+    return list(islice(chain.from_iterable(rule(spec) for rule in rules), MOST))
 
 
 def _outputs(spec: ModelSpec) -> Iterator[Found]:
@@ -85,12 +89,13 @@ def _features(spec: ModelSpec) -> Iterator[Found]:
 
 def _ranges(spec: ModelSpec) -> Iterator[Found]:
     features = spec.features
+    numeric = None if features.numeric is None else set(features.numeric)
     others = {*(features.categorical or ()), *features.embedding}
     for name, (low, high) in features.ranges.items():
         path = ("features", "ranges", name)
-        if features.numeric is not None and name not in features.numeric:
+        if numeric is not None and name not in numeric:
             kind = "is not numeric" if name in others else "is no numeric feature"
-            yield path, f"{name!r} {kind}; only numeric features have a range{did_you_mean(name, features.numeric)}"
+            yield path, f"{name!r} {kind}; only numeric features have a range{did_you_mean(name, numeric)}"
         elif name in others:
             yield path, f"{name!r} is not numeric; only numeric features have a range"
         if low is None and high is None:
@@ -106,7 +111,7 @@ def _segments(spec: ModelSpec) -> Iterator[Found]:
         yield from _once((("segments", i, j), name) for j, name in enumerate(cut))
         key = frozenset(name.lower() for name in cut)
         if key in seen:
-            yield ("segments", i), f"{' & '.join(cut)} is given twice, first in {seen[key]}"
+            yield ("segments", i), f"{' & '.join(map(repr, cut))} is given twice, first in {seen[key]}"
         seen.setdefault(key, f"segments[{i}]")
         for j, name in enumerate(cut):
             if name.lower() in embedding:
@@ -120,16 +125,17 @@ def _fairness(spec: ModelSpec) -> Iterator[Found]:
     for i, name in enumerate(fairness.attributes):
         if name.lower() in embedding:
             yield ("fairness", "attributes", i), f"{name!r} is an embedding and so can't be an attribute"
+    attributes = set(fairness.attributes)
     for name in fairness.reference_groups:
-        if name not in fairness.attributes:
-            guess = did_you_mean(name, fairness.attributes)
+        if name not in attributes:
+            guess = did_you_mean(name, attributes)
             yield ("fairness", "reference_groups", name), f"{name!r} is not in fairness.attributes{guess}"
     if "favorable_outcome" not in fairness.model_fields_set:
         return
     classes = spec.classes if spec.task == "multiclass" else _PAIRS.get(spec.positive_class, ())
     outcome = fairness.favorable_outcome
     if spec.task != "regression" and classes and outcome not in classes:
-        known = ", ".join(classes)
+        known = ", ".join(map(repr, classes))
         yield (
             ("fairness", "favorable_outcome"),
             f"{outcome!r} is none of the classes {known}{did_you_mean(outcome, classes)}",

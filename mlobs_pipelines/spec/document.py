@@ -48,6 +48,8 @@ class Document:
     written: dict[Path, str] = field(default_factory=dict)
     expanded: dict[Path, tuple[str, str]] = field(default_factory=dict)
     """Values that hold environment variables: (as written, as expanded)."""
+    keys: dict[Path, str] = field(default_factory=dict)
+    """Keys that hold environment variables, as written, by their whole path."""
     secrets: dict[str, str] = field(default_factory=dict)
     """Every text that came from the environment, and how it is spelled in the file."""
 
@@ -56,6 +58,10 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+    def spelled(self, path: Path) -> Path:
+        """A key path as it is written, where its keys hold environment variables."""
+        return tuple(self.keys.get(path[: i + 1], part) for i, part in enumerate(path))
 
 
 def read(text: str, environment: Mapping[str, str]) -> Document:
@@ -122,7 +128,7 @@ class _Reader:
         if not isinstance(after, yaml.StreamEndEvent):
             raise DocumentError((after.start_mark.line + 1, (), "holds a second document; write one file a model"))
         if self._found:
-            raise DocumentError(*self._found)
+            raise DocumentError(*((line, self._out.spelled(path), message) for line, path, message in self._found))
         return self._out
 
     def _node(self, event: Any, path: Path) -> Any:
@@ -173,6 +179,8 @@ class _Reader:
             if key in values:
                 self._found.append((line, below, f"is given twice, first in line {self._out.lines[below]}"))
             self._out.lines.setdefault(below, line)
+            if key != event.value:
+                self._out.keys[below] = event.value
             values[key] = self._node(next(self._events), below)
         return values
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ MOST = 100
 """Problems of one file that are told; whoever has more starts again anyway."""
 
 _GUESSED = 20
-_SHORT = 4
+_SHORTEST_SECRET = 8
 _EXPECTED = {
     "string_type": "text",
     "float_type": "a number",
@@ -37,32 +37,33 @@ _EXPECTED = {
 
 def explain(error: ValidationError, document: Document, file: str) -> list[Problem]:
     """Every problem of a spec, in the order of the file's lines. Values from the environment are not shown."""
-    found: list[tuple[int, Path, str]] = []
+    found: list[tuple[int, bool, Path, str]] = []
     for number, detail in enumerate(error.errors(include_url=False)[:MOST]):
         for path, message in _read(detail, document, guess=number < _GUESSED):
-            found.append((document.line(path), path, message))
-    found.sort(key=lambda f: (f[0], len(f[1])))
-    return [Problem(file, line, key_path(path), redacted(message, document.secrets)) for line, path, message in found]
+            found.append((document.line(path), detail["type"] == "missing", path, message))
+    found.sort(key=lambda f: f[:2])  # a misspelt key before the one that is missing for it
+    return [
+        Problem(file, line, key_path(document.spelled(path)), redacted(message, document.secrets))
+        for line, _, path, message in found
+    ]
 
 
 def redacted(message: str, secrets: Mapping[str, str]) -> str:
     """The message with every text that came from the environment spelled as in the file."""
     for value in sorted(secrets, key=len, reverse=True):
-        if not value:
-            continue
-        for shown in {repr(value)[1:-1], value}:
-            # A text of three letters is no secret, and is found in any sentence: only a quoted one is meant.
-            message = message.replace(
-                *((f"'{shown}'", f"'{secrets[value]}'") if len(value) < _SHORT else (shown, secrets[value]))
-            )
+        message = message.replace(repr(value), repr(secrets[value]))
+        # A short text, or a word of the language, is no secret and may well be part of the sentence.
+        if len(value) >= _SHORTEST_SECRET and value not in _WORDS:
+            message = message.replace(value, secrets[value]).replace(repr(value)[1:-1], secrets[value])
     return message
 
 
 def _read(detail: ErrorDetails, document: Document, *, guess: bool) -> Iterator[tuple[Path, str]]:
-    path = tuple(part for part in detail["loc"] if part != "[key]")
+    path = _as_written(detail["loc"], document.value)
     context: dict[str, Any] = detail.get("ctx") or {}
     kind = detail["type"]
     written = document.written.get(path)
+    shown = repr(written) if written is not None else _described(_at(document.value, path))
     if kind == "inconsistent":
         yield from context["found"]
     elif kind == "value_error":
@@ -73,27 +74,31 @@ def _read(detail: ErrorDetails, document: Document, *, guess: bool) -> Iterator[
         yield path, "is no key of a spec" + (_suggestion(path) if guess else "")
     elif kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
-        shown = repr(written) if written is not None else _described(_at(document.value, path))
         yield path, f"{shown} is not one of {', '.join(known)}{did_you_mean(written or '', known)}"
+    elif kind in ("too_long", "too_short"):
+        bound = f"at most {context['max_length']}" if kind == "too_long" else f"at least {context['min_length']}"
+        yield path, f"has {context['actual_length']} entries, where {bound} must be"
     elif kind in _EXPECTED:
-        shown = repr(written) if written is not None else _described(_at(document.value, path))
         yield path, f"{shown}, where {_EXPECTED[kind]} is needed"
-    else:
-        yield path, _plain(detail["msg"], written)
+    else:  # pydantic's own words, about a value and not about an input
+        yield path, f"{shown} {re.sub('^Input should ', 'must ', detail['msg'])}"
 
 
-def _plain(message: str, written: str | None) -> str:
-    """Pydantic's own words, about a value and not about an input."""
-    text = re.sub(r"^(Input|List|Tuple|Dictionary|Value) should ", "must ", message)
-    return f"{written!r} {text}" if written is not None else text
+def _as_written(place: Sequence[str | int], value: Any) -> Path:
+    """The key path of a place: without what stands for a key itself, or for the list that a short form leaves out."""
+    path: list[str | int] = []
+    for part in place:
+        if part == "[key]" or not isinstance(value, (dict, list)):
+            break
+        path.append(part)
+        value = _at(value, (part,))
+    return tuple(path)
 
 
 def _described(value: Any) -> str:
     if value is None:
         return "nothing is given"
-    if isinstance(value, dict):
-        return "a mapping is given"
-    return "a list is given" if isinstance(value, list) else f"{value!r} is given"
+    return f"a {'mapping' if isinstance(value, dict) else 'list'} is given"
 
 
 def _at(value: Any, path: Path) -> Any:
@@ -145,3 +150,6 @@ def _parts(model: type[SpecModel], path: Path) -> Iterator[tuple[str, set[str]]]
         inner = _model_of(field.annotation)
         if inner is not None:
             yield from _parts(inner, (*path, name))
+
+
+_WORDS = {word for _, words in _parts(ModelSpec, ()) for word in words}

@@ -116,7 +116,9 @@ class LabelsSpec(SpecModel):
     mode: Literal["explicit", "positives_only"] = Field(
         "explicit", description="`positives_only` (binary): silence until maturity means negative."
     )
-    maturity: Duration = Field(timedelta(0), description="After this a missing label is final, e.g. 45d.")
+    maturity: Duration = Field(
+        timedelta(0), description="After this a missing label is final, e.g. 45d.", json_schema_extra={"default": "0d"}
+    )
 
 
 class FeaturesSpec(SpecModel):
@@ -180,6 +182,7 @@ class MonitorsSpec(SpecModel):
         [timedelta(days=d) for d in (1, 7, 28)],
         min_length=1,
         description="Lengths of the windows that are measured, each in whole days.",
+        json_schema_extra={"default": ["1d", "7d", "28d"]},
     )
     min_rows: int = Field(30, ge=2, description="Fewer rows (or labels) than this are insufficient_data.")
     overrides: list[MonitorOverride] = Field(
@@ -197,7 +200,9 @@ class RetrainPolicy(SpecModel):
 
     entrypoint: Entrypoint | None = Field(None, description="`package.module:function` that trains a challenger.")
     mode: Mode = Field("approve", description="off: never; approve: when a person agrees; auto: at once.")
-    cooldown: Duration = Field(timedelta(days=7), description="Least time between two trainings.")
+    cooldown: Duration = Field(
+        timedelta(days=7), description="Least time between two trainings.", json_schema_extra={"default": "7d"}
+    )
 
 
 class PromotePolicy(SpecModel):
@@ -300,9 +305,11 @@ class ModelSpec(SpecModel):
     threshold: Threshold = Field([0.5], description="binary: operating point, or several, ascending.")
     segments: Segments = Field([], description="Columns, or lists of up to three columns to cross.")
     fairness: FairnessSpec = Field(FairnessSpec(), description="Groups that must be treated alike.")
-    monitors: MonitorsSpec = Field(MonitorsSpec(), description="How closely to look.")
+    monitors: MonitorsSpec = Field(
+        MonitorsSpec(), description="Windows, thresholds and how many false alarms are borne."
+    )
     policy: PolicySpec = Field(PolicySpec(), description="What may be done about a finding.")
-    registry: RegistrySpec = Field(RegistrySpec(), description="Where MLflow keeps the model.")
+    registry: RegistrySpec = Field(RegistrySpec(), description="Name and place of the model in MLflow.")
     alerts: list[AlertSpec] = Field([], description="Who is told of incidents.")
 
     _from_environment: dict[tuple[str | int, ...], tuple[str, str]] = PrivateAttr(default_factory=dict)

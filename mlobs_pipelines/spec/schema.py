@@ -13,7 +13,8 @@ from mlobs_pipelines.spec.model import ModelSpec
 _OF_OTHER_TASKS = {"binary": ("scores",), "multiclass": ("score",), "regression": ("score", "scores")}
 _WIDTH = 110
 _MISREAD = re.compile(
-    r"[-+.]?[0-9][0-9_.:eExXoOa-fA-F+-]*|[-+]?\.(inf|nan)|~|null|true|false|yes|no|on|off|y|n|[0-9]{4}-[0-9].*",
+    r"[-+]?(0[xob][0-9a-f_]+|[0-9][0-9_:]*\.?[0-9_]*(e[-+]?[0-9]+)?|\.[0-9_]+(e[-+]?[0-9]+)?|\.inf)"
+    r"|\.nan|~|null|true|false|yes|no|on|off|y|n|[0-9]{4}-[0-9]{1,2}-[0-9].*",
     re.IGNORECASE,
 )
 """Text that some reader of YAML takes for something else, if it stands unquoted."""

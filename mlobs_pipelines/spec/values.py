@@ -20,6 +20,7 @@ _MICRO = timedelta(microseconds=1)
 _WHOLE_WITH_FRACTION = re.compile(r"[-+]?[0-9]+\.0*")
 _LONGEST_NAME = 1024
 _LONGEST_GUESSED = 100
+_MOST_GUESSED = 2000
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -27,8 +28,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > _LONGEST_GUESSED:
         return None
     folded: dict[str, str] = {}
-    for name in known:
+    for name in sorted(known):
         folded.setdefault(name.casefold(), name)
+    if len(folded) > _MOST_GUESSED:
+        return folded.get(word.casefold())
     close = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
     return folded[close[0]] if close else None
 
@@ -131,7 +134,7 @@ def _known_timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
-        guess = did_you_mean(value, sorted(available_timezones()))
+        guess = did_you_mean(value, available_timezones())
         raise ValueError(f"{value!r} is not a timezone{guess or '; write for example UTC or Europe/Berlin'}") from None
     return value
 
