@@ -131,7 +131,8 @@ def _pearson(s: Shares) -> Floats:
     total = (s.n + s.m)[..., None]
     pooled = share(s.p * s.n[..., None] + s.q * s.m[..., None], total)
     terms = np.divide((s.p - s.q) ** 2, pooled, out=np.zeros_like(pooled), where=pooled > 0)
-    return terms.sum(axis=-1) * share(s.n * s.m, s.n + s.m)
+    statistic: Floats = terms.sum(axis=-1) * share(s.n * s.m, s.n + s.m)
+    return statistic
 
 
 def _interval(
@@ -163,7 +164,8 @@ def _interval(
 def _variance(p: Floats, slope: Floats) -> Floats:
     """Variance of slope over a draw from p."""
     first = (p * slope).sum(axis=-1)
-    return np.maximum((p * slope**2).sum(axis=-1) - first**2, 0)
+    variance: Floats = np.maximum((p * slope**2).sum(axis=-1) - first**2, 0)
+    return variance
 
 
 def _within(

@@ -43,7 +43,8 @@ def bonferroni_z(comparisons: npt.ArrayLike) -> Floats:
     numbers = np.asarray(comparisons, dtype=np.int64)
     distinct, place = np.unique(numbers, return_inverse=True)
     quantiles = [NormalDist().inv_cdf(1 - (1 - LEVEL) / 2 / max(int(c), 1)) for c in distinct]
-    return np.asarray(quantiles, dtype=np.float64)[place].reshape(numbers.shape)
+    found: Floats = np.asarray(quantiles, dtype=np.float64)[place].reshape(numbers.shape)
+    return found
 
 
 def share(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
@@ -162,4 +163,5 @@ def delta_deviation(counts: Floats, gradient: Floats) -> Floats:
     For f of multinomial counts with f(cn) = f(n): var f = sum_i n_i (df/dn_i)^2 (the delta method, where the
     mean of the gradient is 0). The table is the last axis.
     """
-    return np.sqrt((counts * gradient**2).sum(axis=-1))
+    deviation: Floats = np.sqrt((counts * gradient**2).sum(axis=-1))
+    return deviation

@@ -33,8 +33,8 @@ def quantile(counts: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, p: 
 
     def bin_of(rank: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The bin of the value with so many values (0 and more) below it in order."""
-        place: npt.NDArray[np.int64] = (upto <= rank[..., None]).sum(axis=-1)
-        return np.minimum(place, c.shape[-1] - 1)
+        place: npt.NDArray[np.int64] = np.minimum((upto <= rank[..., None]).sum(axis=-1), c.shape[-1] - 1)
+        return place
 
     at = p * np.maximum(n - 1, 0)
     first = np.floor(at).astype(np.int64)

@@ -1,13 +1,19 @@
-"""What a task must say: which outputs to profile, as SQL sums over rows."""
+"""What a task must say: which outputs to profile, as SQL sums over rows, and which metrics come of the sums."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mlobs_pipelines.engine import sql
+from mlobs_pipelines.statistics.intervals import Estimate, Floats
+
+Ints = npt.NDArray[np.int64]
 
 UNIT_BITS = 30
 """Sums of scores, probabilities and losses are integer counts of 2**-30."""
@@ -49,6 +55,76 @@ class Output:
 
 
 @dataclass(frozen=True)
+class View:
+    """The part of an output's profile that some metrics need: some of its sums, by slots of its bins.
+
+    ``slot`` gives the slots 0 … ``slots`` - 1 of bin numbers; without it each bin that occurs is a slot of its own.
+    ``labels`` says whether metrics that rest on labels need it; the others are needed for predictions alone.
+    """
+
+    output: str
+    sums: tuple[str, ...]
+    slots: int = 1
+    slot: Callable[[Ints], Ints] | None = field(default=np.zeros_like)
+    labels: bool = True
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A view of some windows: each sum, shape (windows, slots), and the bins of slots that were made as they occurred."""
+
+    sums: Mapping[str, Ints]
+    bins: Ints
+
+    def __getitem__(self, name: str) -> Ints:
+        return self.sums[name]
+
+    def total(self, name: str) -> Ints:
+        """A sum over all slots, shape (windows,)."""
+        total: Ints = self.sums[name].sum(axis=-1)
+        return total
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of some windows.
+
+    ``rows`` is what it rests on (fewer than ``min_rows``: insufficient_data); ``labels`` whether these are labelled
+    rows; ``baseline`` replaces the value on the reference; ``overall`` keeps it to segment ``''``.
+    """
+
+    family: str
+    name: str
+    subject: str
+    estimate: Estimate
+    rows: Ints
+    labels: bool = True
+    baseline: Floats | None = None
+    overall: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What drift compares: counts by bin, shape (windows, bins).
+
+    ``coarse`` gives each bin's coarse bin for distances of categories; ``deciles`` asks for coarse bins that hold a
+    tenth of the reference each. Numbers also have ``edges`` and ``values``, the sums of (x - center) / unit per bin, each
+    value rounded to ``quantum``.
+    """
+
+    subject: str
+    labels: bool
+    counts: Ints
+    coarse: Ints | None = None
+    deciles: bool = False
+    edges: Floats | None = None
+    values: Floats | None = None
+    center: float = 0.0
+    unit: float = 1.0
+    quantum: float = 2.0**-SQUARE_BITS
+
+
+@dataclass(frozen=True)
 class RowSums:
     """SQL for what every feature's bin keeps about a row: its score, and at the label its label and loss."""
 
@@ -80,3 +156,23 @@ def octave_bin(expression: str) -> str:
 def edges_of(bins: Mapping[str, Any], output: str) -> list[float]:
     """The frozen edges of an output."""
     return list(bins["outputs"][output]["edges"])
+
+
+def octave_edges(bins: Ints) -> tuple[Floats, Floats]:
+    """Lower and upper edges of logarithmic bins; of ``ZERO`` both are 0."""
+    exponents = bins.astype(np.float64)
+    zero = bins == ZERO
+    low = np.where(zero, 0.0, np.exp2(np.where(zero, 0, exponents) / OCTAVE))
+    high = np.where(zero, 0.0, np.exp2(np.where(zero, 0, exponents + 1) / OCTAVE))
+    return low, high
+
+
+def bins_from(edges: Sequence[float], cuts: Sequence[float]) -> Ints:
+    """For each bin of ``edges`` how many of ``cuts``, which are among the edges, are at or below its lower edge."""
+    lower = np.concatenate([[-np.inf], np.asarray(edges, dtype=np.float64)])
+    return np.searchsorted(np.asarray(cuts, dtype=np.float64), lower, side="right").astype(np.int64)
+
+
+def exact_to(estimate: Estimate, bound: float) -> Estimate:
+    """The estimate with the rounding of its fixed-point sums as its bound."""
+    return estimate._replace(bound=np.full_like(estimate.value, bound))

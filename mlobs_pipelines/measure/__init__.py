@@ -1,0 +1,1 @@
+"""Profiles -> metrics with intervals, over any window, as known on any night."""

@@ -1,0 +1,26 @@
+"""What measuring reads: the profile tables of a model, whatever night they arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Tables of the lake, columns as they are there; rows in any order, from any nights.
+
+    The first five carry ``arrival_date`` and ``event_date``; those of the reference do not use them. A table that has
+    no rows may lack columns. Rows about event dates that no window of the measured nights holds may be left out:
+    no number depends on them.
+    """
+
+    features: pl.DataFrame
+    outputs: pl.DataFrame
+    quality: pl.DataFrame
+    traffic: pl.DataFrame
+    intake: pl.DataFrame
+    reference_features: pl.DataFrame
+    reference_outputs: pl.DataFrame
+    reference_quality: pl.DataFrame
