@@ -72,8 +72,10 @@ def numeric_bins(values: Floats) -> dict[str, Any]:
         heavy = np.flatnonzero(counts >= len(ordered) / COARSE_BINS)
         atoms = {float(distinct[i]) for i in heavy} | {float(distinct[i + 1]) for i in heavy if i + 1 < len(distinct)}
         coarse = {*map(float, _quantiles(ordered, COARSE_BINS)[1:-1]), *atoms} - {float(distinct[0])}
-    center = float(ordered.mean())
-    spread = float(ordered.std())
+    # Of equal values neither is exact in floating point: a spread of 1e-17 would clip all that ever differs.
+    constant = len(distinct) == 1
+    center = float(distinct[0]) if constant else float(ordered.mean())
+    spread = 0.0 if constant else float(ordered.std())
     unit = spread if spread > 0 and math.isfinite(spread) else max(abs(center), 1.0)
     return {
         "edges": sorted(edges | coarse),
