@@ -1,0 +1,161 @@
+"""Replaying a log through the whole chain, and holding every stored number against the rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mlobs_pipelines.orchestration.steps import run_nights
+from mlobs_pipelines.spec.load import load_spec
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.lock import exclusive
+from tests.real.expected import Expected, Key, Known
+from tests.real.logs import Log
+
+CELL = ["segment", "window_start", "window_end"]
+
+
+def replay(log: Log, nights: list[dt.date] | None = None) -> None:
+    """Run the nights in order, as long stretches of consecutive ones."""
+    spec = load_spec(log.home.spec_file(log.model))
+    stretch: list[dt.date] = []
+    for night in [*(nights or log.nights), None]:
+        if stretch and (night is None or (night - stretch[-1]).days > 1):
+            run_nights(log.home, spec, stretch)
+            stretch = []
+        if night is not None:
+            stretch.append(night)
+
+
+def once(factory: pytest.TempPathFactory, name: str, prepare: Callable[[Home], Log]) -> Log:
+    """A replayed log, made by one of the test processes and read by the others."""
+    base = factory.getbasetemp()
+    shared = (base.parent if base.name.startswith("popen-") else base) / f"real-{name}"
+    done = shared / "log.pickle"
+    with exclusive(shared / "lock"):
+        if not done.exists():
+            log = prepare(Home(shared / "home"))
+            replay(log)
+            done.write_bytes(pickle.dumps(log))
+    found: Log = pickle.loads(done.read_bytes())
+    return replace(found, home=Home(shared / "home"))
+
+
+def metrics(log: Log, night: dt.date) -> pl.DataFrame:
+    """What the store says as of a night."""
+    return pl.read_parquet(log.home.store_file("metrics", log.model, night))
+
+
+@dataclass
+class Comparison:
+    """How many numbers were compared, by family and metric, and what disagreed."""
+
+    compared: Counter[tuple[str, str]] = field(default_factory=Counter)
+    undefined: int = 0
+    wrong: list[str] = field(default_factory=list)
+    worst: dict[str, float] = field(default_factory=dict)
+
+    def row(self, row: dict[str, object], expected: Expected, least: int) -> None:
+        """Compare one stored number."""
+        value, bound = row["value"], row["error_bound"]
+        where = " ".join(str(row[c]) for c in ("family", "metric", "subject", *CELL))
+        if expected.need is not None and expected.need < least:
+            expected = Expected(float("nan"))
+        if value is None:
+            self.undefined += 1
+            if not np.isnan(expected.value):
+                self.wrong.append(f"{where}: nothing stored, should be {expected.value}")
+            elif row["status"] != "insufficient_data":
+                self.wrong.append(f"{where}: nothing stored, yet {row['status']}")
+            return
+        assert isinstance(value, float) and isinstance(bound, float)
+        self.compared[str(row["family"]), str(row["metric"])] += 1
+        error = abs(value - expected.value)
+        if not error <= bound + 1e-9 * max(1.0, abs(expected.value)):
+            self.wrong.append(f"{where}: stored {value} with bound {bound}, should be {expected.value}")
+        name = str(row["metric"])
+        self.worst[name] = max(self.worst.get(name, 0.0), error)
+
+
+def compare(log: Log, night: dt.date, *, windows_per_length: int = 2) -> Comparison:
+    """Compare every number stored as of a night, for some windows of each length: the latest and the earliest."""
+    known = Known(log, night)
+    stored = metrics(log, night).filter((pl.col("version") == "") & (pl.col("role") == "production"))
+    result = Comparison()
+    windows = stored.select("window_start", "window_end").unique().sort("window_end", "window_start")
+    length = (pl.col("window_end") - pl.col("window_start")).alias("length")
+    few = pl.concat(
+        [
+            g.head(windows_per_length // 2).vstack(g.tail((windows_per_length + 1) // 2))
+            for _, g in windows.group_by(length)
+        ]
+    ).unique()
+    least = known.spec.monitors.min_rows
+    for (start, end), of_window in stored.join(few, on=["window_start", "window_end"]).group_by(
+        "window_start", "window_end"
+    ):
+        assert isinstance(start, dt.date) and isinstance(end, dt.date)
+        for (segment,), cell in of_window.group_by("segment"):
+            _compare_cell(result, known, start, end, str(segment), cell, least, whole=end == night)
+    assert result.compared
+    return result
+
+
+def _compare_cell(
+    result: Comparison,
+    known: Known,
+    start: dt.date,
+    end: dt.date,
+    segment: str,
+    cell: pl.DataFrame,
+    least: int,
+    *,
+    whole: bool,
+) -> None:
+    expected: dict[Key, Expected] = known.expected(start, end, segment)
+    for attribute in known.spec.fairness.attributes:
+        if segment == "":
+            expected |= known.gaps(start, end, attribute)
+        elif segment.startswith(f"{attribute}="):
+            expected |= known.group_rates(start, end, segment) | known.against(start, end, segment)
+    found = {}
+    for row in cell.iter_rows(named=True):
+        key = (row["family"], row["metric"], row["subject"])
+        found[key] = row
+        if key in expected:
+            result.row(row, expected[key], least)
+        else:
+            result.wrong.append(f"{' '.join(key)} {segment} {start} {end}: stored, and not expected")
+        baseline_expected(result, known, segment, row)
+    if whole:
+        result.wrong += [f"{' '.join(k)} {segment} {start} {end}: not stored" for k in expected if k not in found]
+
+
+def baseline_expected(result: Comparison, known: Known, segment: str, row: dict[str, object]) -> None:
+    """Compare a metric of performance on the reference, stated as its baseline."""
+    if row["family"] != "performance" or row["baseline"] is None:
+        return
+    cache: dict[str, dict[Key, Expected]] = known.__dict__.setdefault("baselines", {})
+    if segment not in cache:
+        cache[segment] = known.performance(known.reference(segment), segment)
+    expected = cache[segment][str(row["family"]), str(row["metric"]), str(row["subject"])].value
+    tolerance = 1e-3 if row["metric"] in ("roc_auc", "roc_auc_ovr", "average_precision") else 1e-6
+    if row["metric"] == "median_absolute_error":
+        tolerance = 0.02 * expected
+    assert isinstance(row["baseline"], float)
+    if abs(row["baseline"] - expected) > tolerance * max(1.0, abs(expected)):
+        where = f"{row['metric']} {row['subject']} {segment}"
+        result.wrong.append(f"baseline of {where}: stored {row['baseline']}, should be {expected}")
+
+
+def home_copy(log: Log, folder: Path) -> Log:
+    """The same log in another, empty home."""
+    return replace(log, home=Home(folder))
