@@ -71,7 +71,7 @@ def _read(detail: ErrorDetails, document: Document, *, guess: bool) -> Iterator[
     elif kind == "missing":
         yield path, "is missing" + (f" ({about})" if (about := _about(path)) else "")
     elif kind == "extra_forbidden":
-        yield path, "is no key of a spec" + (_suggestion(path) if guess else "")
+        yield path, f"is no key of {key_path(path[:-1]) or 'a spec'}{_suggestion(path) if guess else ''}"
     elif kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         yield path, f"{shown} is not one of {', '.join(known)}{did_you_mean(written or '', known)}"
@@ -133,19 +133,17 @@ def _about(path: Path) -> str:
 
 
 def _suggestion(path: Path) -> str:
-    """The nearest key of the same mapping, or the mapping where the key belongs."""
+    """The mapping where a key belongs, or the nearest key of the one where it stands."""
     model, name = _model_at(path[:-1]), str(path[-1])
-    homes = [home for home, fields in _parts(ModelSpec, ()) if name in fields]
+    homes = [home for home, words in _parts(ModelSpec, ()) if name in words]
     if homes:
-        return (
-            f"{f' {key_path(path[:-1])}' if len(path) > 1 else ' at the top level'}; it belongs in {' or '.join(homes)}"
-        )
+        return f"; it belongs {' or '.join(homes)}"
     return did_you_mean(name, model.model_fields) if model else ""
 
 
 def _parts(model: type[SpecModel], path: Path) -> Iterator[tuple[str, set[str]]]:
     """Every mapping of the language, by its key path, with its keys."""
-    yield key_path(path) or "the top level", set(model.model_fields)
+    yield f"in {key_path(path)}" if path else "at the top level", set(model.model_fields)
     for name, field in model.model_fields.items():
         inner = _model_of(field.annotation)
         if inner is not None:

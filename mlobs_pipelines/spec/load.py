@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,9 +14,10 @@ from mlobs_pipelines.spec.document import LARGEST, Document, DocumentError, read
 from mlobs_pipelines.spec.errors import Problem, SpecError, key_path
 from mlobs_pipelines.spec.explain import explain
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.spec.schema import as_given
 from mlobs_pipelines.spec.values import nearest
 
-__all__ = ["load_all", "load_spec", "nearest", "parse_spec", "resolve_source"]
+__all__ = ["expand_variables", "load_all", "load_spec", "nearest", "parse_spec", "resolve_source"]
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*(::|://)")
 
@@ -74,6 +76,19 @@ def load_all(folder: Path) -> tuple[dict[str, ModelSpec], dict[str, SpecError]]:
         except SpecError as error:
             errors[path.stem] = error
     return specs, errors
+
+
+def expand_variables(spec: ModelSpec, *, file: str | Path, environment: Mapping[str, str] | None = None) -> ModelSpec:
+    """A spec that was validated elsewhere, with ``${NAME}`` in its texts expanded as in a model's file.
+
+    Raises:
+        SpecError: a variable is missing, or what it holds does not fit.
+    """
+    try:
+        return parse_spec(as_given(spec), file=file, environment=environment)
+    except SpecError as error:  # its lines are those of no file
+        problems = [replace(problem, line=None) for problem in error.problems]
+    raise SpecError(problems)
 
 
 def resolve_source(source: str | Sequence[str], root: Path) -> list[str]:

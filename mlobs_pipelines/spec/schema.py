@@ -45,14 +45,24 @@ def to_yaml(spec: ModelSpec, *, show_defaults: bool) -> str:
         show_defaults: print every key that applies to the task; else only those that were given.
     """
     keys = _plain(spec, exclude_unset=not show_defaults)
-    return yaml.dump(
-        _escaped(keys, (), spec._from_environment),
+    return _dump(_escaped(keys, (), spec._from_environment))
+
+
+def as_given(spec: ModelSpec) -> str:
+    """The keys that were given as YAML in which ``${NAME}`` is a variable, though the spec has it as plain text."""
+    return _dump(_plain(spec, exclude_unset=True))
+
+
+def _dump(keys: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(
+        keys,
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
         width=_WIDTH,
         default_flow_style=False,
     )
+    return text
 
 
 def _plain(spec: ModelSpec, *, exclude_unset: bool) -> dict[str, Any]:

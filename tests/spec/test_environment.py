@@ -6,8 +6,8 @@ import traceback
 
 import pytest
 
-from mlobs_pipelines.spec import SpecError, parse_spec, to_yaml
-from tests.spec.language import BINARY, MULTICLASS, parse, problems
+from mlobs_pipelines.spec import ModelSpec, SpecError, expand_variables, parse_spec, to_yaml
+from tests.spec.language import BINARY, MULTICLASS, keys, parse, problems
 
 SECRET = "s3cr3t'\"\\value"
 
@@ -103,3 +103,23 @@ def test_a_printed_spec_has_the_variable_and_not_the_secret() -> None:
         assert "s3cr3t" not in text
         assert parse(text, S=SECRET) == spec
         assert parse(text, S="other").registry.tracking_uri == "other"
+
+
+def test_a_printed_copy_of_a_spec_has_the_variable_and_not_the_secret() -> None:
+    spec = parse(BINARY + "owner: ${S}\nregistry: {tracking_uri: '${S}'}\n", S=SECRET)
+    copy = spec.model_copy(update={"owner": "someone", "threshold": [0.1]})
+    text = to_yaml(copy, show_defaults=False)
+    assert "owner: someone" in text
+    assert "tracking_uri: ${S}" in text
+    assert "s3cr3t" not in text
+
+
+def test_a_spec_that_another_reader_made_is_expanded_too() -> None:
+    made = ModelSpec.model_validate(keys(BINARY, owner="${A} $${B}", alerts=[{"to": "${S}"}]))
+    spec = expand_variables(made, file="defs.yaml", environment={"A": "a", "S": SECRET})
+    assert (spec.owner, spec.alerts[0].to) == ("a ${B}", SECRET)
+    assert spec.positive_class == made.positive_class
+    assert "s3cr3t" not in to_yaml(spec, show_defaults=True)
+    with pytest.raises(SpecError) as caught:
+        expand_variables(made, file="defs.yaml", environment={"A": "a"})
+    assert str(caught.value) == "defs.yaml: alerts[0].to: environment variable S is not set"

@@ -11,14 +11,14 @@ from tests.spec.language import BINARY, MULTICLASS, REGRESSION, parse, problems
 GOLDEN = [
     # misspelt and misplaced keys
     (BINARY.replace("score:", "scroe:"), [
-        "m.yaml:7: predictions.scroe: is no key of a spec; did you mean 'score'?",
+        "m.yaml:7: predictions.scroe: is no key of predictions; did you mean 'score'?",
     ]),
     (BINARY + "treshold: 0.5\n", ["m.yaml:13: treshold: is no key of a spec; did you mean 'threshold'?"]),
-    (BINARY + "maturity: 45d\n", ["m.yaml:13: maturity: is no key of a spec at the top level; it belongs in labels"]),
-    (BINARY + "  matuirty: 45d\n", ["m.yaml:13: labels.matuirty: is no key of a spec; did you mean 'maturity'?"]),
-    (BINARY + "  task: binary\n", ["m.yaml:13: labels.task: is no key of a spec labels; it belongs in the top level"]),
+    (BINARY + "maturity: 45d\n", ["m.yaml:13: maturity: is no key of a spec; it belongs in labels"]),
+    (BINARY + "  matuirty: 45d\n", ["m.yaml:13: labels.matuirty: is no key of labels; did you mean 'maturity'?"]),
+    (BINARY + "  task: binary\n", ["m.yaml:13: labels.task: is no key of labels; it belongs at the top level"]),
     (BINARY + "monitors:\n  overrides:\n    - metric: psi\n      warm: 1\n      alert: 1\n", [
-        "m.yaml:16: monitors.overrides[0].warm: is no key of a spec; did you mean 'warn'?",
+        "m.yaml:16: monitors.overrides[0].warm: is no key of monitors.overrides[0]; did you mean 'warn'?",
     ]),
     (BINARY + "zzz: 1\n", ["m.yaml:13: zzz: is no key of a spec"]),
     (BINARY + '"a.b c": 1\n', ["m.yaml:13: 'a.b c': is no key of a spec"]),
@@ -92,7 +92,7 @@ def test_an_error_says_where_and_what(text: str, said: list[str]) -> None:
 def test_a_misspelt_key_that_is_needed_is_told_as_both() -> None:
     assert problems(BINARY.replace("  time:", "  tiem:")) == [
         "m.yaml:3: predictions.time: is missing (Column with the time the prediction was made for)",
-        "m.yaml:6: predictions.tiem: is no key of a spec; did you mean 'time'?",
+        "m.yaml:6: predictions.tiem: is no key of predictions; did you mean 'time'?",
     ]
 
 
