@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from mlobs_pipelines.ingest.night import arrival_dates
+from mlobs_pipelines.ingest.deliveries import arrival_dates
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 

@@ -124,7 +124,7 @@ def test_run_again_without_dates_says_which_nights_are_due(home):
 
 
 def test_init_writes_a_spec_that_validates_and_runs(tmp_path):
-    write_world(Home(tmp_path / "source"), seed=5, days=2, payments_per_day=120)
+    write_world(Home(tmp_path / "source"), seed=5, days=9, payments_per_day=120)
     logs = sorted((tmp_path / "source" / "data" / "predictions").glob("*.parquet"))
     labels = [p for p in sorted((tmp_path / "source" / "data" / "labels").iterdir()) if p.suffix == ".parquet"]
     root = tmp_path / "mine"
