@@ -57,7 +57,7 @@ def _inferred(model: str, params: ScaffoldParams) -> ModelSpec | None:
     from mlobs_pipelines.ingest.infer import infer_spec
 
     try:
-        return infer_spec(params.predictions, params.labels, model=model)
+        return infer_spec(params.predictions, params.labels).model_copy(update={"model": model})
     except UserError:
         return None
 
