@@ -114,14 +114,19 @@ def demo(door: Door, days: int, seed: int) -> None:
 def init(door: Door, predictions: str, labels: str | None, model: str | None) -> None:
     """Write a first spec by looking at the data."""
     from mlobs_pipelines.ingest.infer import infer_spec
+    from mlobs_pipelines.spec.load import parse_spec
     from mlobs_pipelines.spec.schema import to_yaml
     from mlobs_pipelines.store.files import write_text
 
-    spec = infer_spec(predictions, labels, model=model)
+    spec = infer_spec(predictions, labels)
+    if model:
+        spec = spec.model_copy(update={"model": model})
     path = door.home.spec_file(spec.model)
     if path.exists():
         raise UserError(f"{path} exists already; remove it first, or give --model another name")
-    write_text(path, to_yaml(spec, show_defaults=False))
+    text = to_yaml(spec, show_defaults=False)
+    parse_spec(text, file=path)
+    write_text(path, text)
     door.say(path.read_text(encoding="utf-8"))
     door.say(f"Written to {path}. Read it, then: mlobs validate {spec.model}; mlobs run {spec.model}")
     door.answer({"model": spec.model, "file": str(path)})

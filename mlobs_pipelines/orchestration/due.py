@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from mlobs_pipelines.ingest.deliveries import arrival_dates
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 
@@ -30,6 +29,8 @@ def nights_due(home: Home, spec: ModelSpec, now: dt.datetime) -> list[dt.date]:
     done = nights(home.lake(spec.model) / "predictions")
     if done:
         return nights_between(done[-1] + dt.timedelta(days=1), yesterday)
+    from mlobs_pipelines.ingest.deliveries import arrival_dates  # the health table asks this module and reads no files
+
     arrived = arrival_dates(home, spec)
     if not arrived:
         return []
