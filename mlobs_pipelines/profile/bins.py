@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mlobs_pipelines.store.files import write_text
 FINE_BINS = 256
 COARSE_BINS = 10
 VOCABULARY = 255
+SCORE_BINS = 1024
 RARE = 10_000
 SAMPLE = 2_000_000
 """Quantiles of a larger reference come from its every k-th value in sorted order of a sample of this size."""
@@ -83,6 +84,17 @@ def numeric_bins(values: Floats) -> dict[str, Any]:
         "center": center,
         "unit": unit,
     }
+
+
+def score_edges(edges: Sequence[float], values: Floats) -> list[float]:
+    """Edges that fit any model's scores, and those of the reference's: each score of at most 1024, else 1/1024 quantiles.
+
+    Scores of a rare class lie close together: without edges of their own most of them would share a few bins, and the
+    area under the ROC curve would be known no better than to the mass in those.
+    """
+    distinct = np.unique(np.asarray(values, dtype=np.float64))
+    own = distinct if len(distinct) <= SCORE_BINS else np.unique(_quantiles(np.sort(values), SCORE_BINS))
+    return sorted({*edges, *map(float, own)})
 
 
 def _quantiles(ordered: Floats, parts: int) -> Floats:

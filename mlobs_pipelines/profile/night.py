@@ -12,7 +12,7 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
-from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, write_bins
+from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, score_edges, write_bins
 from mlobs_pipelines.profile.rows import load_facts, load_reference
 from mlobs_pipelines.profile.sums import (
     FEATURE_SUMS,
@@ -154,14 +154,19 @@ def _frozen(
     engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str, night: dt.date, reference: str
 ) -> dict[str, Any]:
     outputs = task_of(spec).output_bins()
+    present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     if outputs is None:
-        present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
         found = {c: numeric_bins(column_values(engine, relation, c)) for c in ("prediction", "label") if c in present}
         label = found.get("label")
         prediction = found.get("prediction") or label
         if prediction is None:
             raise ValueError(f"{spec.model}: the reference has neither the prediction nor the label of a regression")
         outputs = _regression_bins(prediction, label)
+    else:
+        for i, frozen in enumerate(outputs.values()):
+            column = "score" if spec.task == "binary" else f"score_{i}"
+            if column in present:
+                frozen["edges"] = score_edges(frozen["edges"], column_values(engine, relation, column))
     features = feature_bins(engine, relation, schema.features)
     return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
-from mlobs_pipelines.profile.bins import numeric_bins
+from mlobs_pipelines.profile.bins import numeric_bins, score_edges
 from mlobs_pipelines.tasks.base import SCORE_EDGES, score_bins
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64).filter(lambda x: abs(x) < 1e300)
@@ -72,3 +72,17 @@ def test_fixed_point_rounds_half_up_to_the_unit(value):
     with DuckDBEngine() as engine:
         ((got,),) = engine.rows(f"select {sql.fixed_point(sql.number(value), 30)}")
     assert got == int(np.floor(value * 2**30 + 0.5))
+
+
+def test_scores_that_lie_close_together_have_bins_of_their_own():
+    few = np.linspace(0.0101, 0.0102, 500)
+    edges = score_edges(score_bins(), np.repeat(few, 3))
+    assert set(few) | set(SCORE_EDGES) == set(edges)
+    many = np.random.default_rng(0).uniform(0.01, 0.0101, 50_000)
+    rows = np.bincount(np.searchsorted(score_edges(score_bins(), many), many, side="right"))
+    assert rows.max() <= 2 * len(many) / 1024
+
+
+def test_the_spread_of_a_constant_column_is_not_its_rounding():
+    bins = numeric_bins(np.full(10_000, 0.414912))
+    assert (bins["center"], bins["unit"]) == (0.414912, 1.0)

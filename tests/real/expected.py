@@ -351,15 +351,24 @@ class Known:
             self.against(start, end, f"{attribute}={g}").get(("fairness", "disparate_impact", attribute), Expected(NAN))
             for g in shown[attribute].unique()
         ]
-        precision = fair.MetricFrame(metrics=sk.precision_score, y_true=y, y_pred=decided, **with_labels)
         of = {
             "demographic_parity_difference": (fair.demographic_parity_difference(said, said, **some), n),
             "demographic_parity_ratio": (fair.demographic_parity_ratio(said, said, **some), n),
             "disparate_impact": (np.nanmin([e.value for e in impact]), n),
-            "equal_opportunity_difference": (fair.equal_opportunity_difference(y, decided, **with_labels), labelled),
-            "equalized_odds_difference": (fair.equalized_odds_difference(y, decided, **with_labels), labelled),
-            "predictive_parity_difference": (precision.difference(), labelled),
+            "equal_opportunity_difference": (NAN, labelled),
+            "equalized_odds_difference": (NAN, labelled),
+            "predictive_parity_difference": (NAN, labelled),
         }
+        if len(judged):
+            precision = fair.MetricFrame(metrics=sk.precision_score, y_true=y, y_pred=decided, **with_labels)
+            of |= {
+                "equal_opportunity_difference": (
+                    fair.equal_opportunity_difference(y, decided, **with_labels),
+                    labelled,
+                ),
+                "equalized_odds_difference": (fair.equalized_odds_difference(y, decided, **with_labels), labelled),
+                "predictive_parity_difference": (precision.difference(), labelled),
+            }
         return {("fairness", name, attribute): Expected(float(v), need) for name, (v, need) in of.items()}
 
 
