@@ -17,6 +17,23 @@ from mlobs_pipelines.store.files import published
 
 Error = duckdb.Error
 
+_DISK_FULL = ("no space left", "failed to offload", "max_temp_directory_size", "disk quota", "could not write")
+
+
+def disk_full(error: Error) -> bool:
+    """Whether there was no room to write or to spill: no fault of the data that were read."""
+    return any(word in str(error).lower() for word in _DISK_FULL)
+
+
+def out_of_memory(error: Error) -> bool:
+    """Whether a query needed more memory than it may have, even with spilling."""
+    return isinstance(error, duckdb.OutOfMemoryException)
+
+
+def misspoken(error: Error) -> bool:
+    """Whether the SQL itself was wrong: no fault of the data either."""
+    return isinstance(error, duckdb.BinderException | duckdb.ParserException | duckdb.CatalogException)
+
 
 class OpenElsewhereError(UserError):
     """Another process keeps a database file open."""

@@ -97,7 +97,7 @@ class Batch:
             write_schema(self.home, self.spec.model, self.schema)
         return True
 
-    def _failed(self, source: Deliveries, file: Delivered, error: Exception) -> bool:
+    def _failed(self, source: Deliveries, file: Delivered, error: UnreadableError | Error) -> bool:
         source.fail(file, str(error) if isinstance(error, UnreadableError) else damaged(file.kind, error))
         return self.work.alive()
 
@@ -155,9 +155,8 @@ class Batch:
 
     def _held(self, source: str) -> str | None:
         """The rows of other nights, from the first on that has any."""
-        if self.schema is None:
-            return None
-        since = self.schema.decided_on if source == "predictions" else date.min
+        # Nights before the schema was decided accepted no prediction, and their files lack its columns.
+        since = date.min if source == "labels" else self.schema.decided_on if self.schema else date.max
         files = [self.home.lake_file(self.spec.model, source, n) for n in self.lake if n >= since]
         return f"(select * from {scan(files)})" if files else None
 

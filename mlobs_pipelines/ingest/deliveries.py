@@ -36,6 +36,7 @@ class Deliveries:
         self.remembered = facts
         self.files: list[Delivered] = []
         self.facts: dict[str, Facts] = {}
+        self.copies: dict[str, Facts] = {}
         self.notes: list[str] = []
         self._opened: dict[str, tuple[int, Opened]] = {}
         self._numbers: dict[str, int] = {}
@@ -98,6 +99,7 @@ class Deliveries:
                 else:
                     self.remembered[self.key(file)] = replace(known, sha256=sha256)
                 if (file.size, sha256) in seen:
+                    self.copies[self.key(file)] = Facts(file.fingerprint, sha256=sha256)
                     continue
                 seen.add((file.size, sha256))
             once.append(file)
@@ -184,7 +186,7 @@ def sources_of(home: Home, spec: ModelSpec, work: Workspace) -> list[Deliveries]
 
 def remember(home: Home, spec: ModelSpec, sources: list[Deliveries]) -> None:
     """Keep the facts of the files that are there now."""
-    cache.save(home, spec, {k: f for source in sources for k, f in source.facts.items()})
+    cache.save(home, spec, {k: f for source in sources for k, f in (source.copies | source.facts).items()})
 
 
 def arrival_dates(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
-from mlobs_pipelines.ingest.conform import as_number, as_text, as_time
 from mlobs_pipelines.ingest.readers import Column, Opened, UnreadableError, damaged, open_file
 from mlobs_pipelines.ingest.sources import Delivered, IngestError, fetch, list_delivered
-from mlobs_pipelines.ingest.values import type_class
+from mlobs_pipelines.ingest.values import as_number, as_text, as_time, type_class
 from mlobs_pipelines.ingest.workspace import Workspace
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -59,6 +58,7 @@ _NAMES: dict[str, Sequence[str]] = {
         r"score_.*",
         r"p_.*",
         r"y_?(score|prob|proba)",
+        r"prediction",
     ),
     "value": (
         r"prediction",
@@ -114,17 +114,11 @@ def infer_spec(predictions_file: str | Path, labels_file: str | Path | None = No
     Raises:
         IngestError: something can't be guessed; one line says what to do.
     """
-    with Workspace(Home(Path(_scratch())), "init") as work:
+    with tempfile.TemporaryDirectory() as scratch, Workspace(Home(Path(scratch)), "init") as work:
         engine = work.engine
         source, predictions = _open(work, "predictions", predictions_file)
         target, labels = _open(work, "labels", labels_file) if labels_file else (None, None)
         return _guess(engine, source, predictions, target, labels)
-
-
-def _scratch() -> str:
-    import tempfile
-
-    return tempfile.gettempdir() + "/mlobs"
 
 
 def _open(work: Workspace, source: str, path: str | Path) -> tuple[str, Opened]:
@@ -139,8 +133,10 @@ def _open(work: Workspace, source: str, path: str | Path) -> tuple[str, Opened]:
         work.engine.run(f"create temp table look_{source} as select * from {opened.relation} limit {_SAMPLE}")
     except UnreadableError as error:
         raise IngestError(f"{source}: {path} {error}") from error
-    except (Error, OSError) as error:
+    except Error as error:
         raise IngestError(f"{source}: {path} {damaged(file.kind, error)}") from error
+    except OSError as error:
+        raise IngestError(f"{source}: {path} can't be read: {error.strerror or type(error).__name__}") from error
     return entry, Opened(opened.columns, f"look_{source}")
 
 
@@ -193,7 +189,8 @@ def _labels(engine: DuckDBEngine, labels: Opened, target: str, id_name: str) -> 
         "available_at": _found(available, "labels", "available_at", labels),
     }
     column = labels.column(part["value"])
-    assert_column(column, part["value"])
+    if column is None:
+        return part, []
     rows = engine.rows(
         f"select distinct {as_text(column)} from {labels.relation} where {column.at} is not null order by 1 limit {MOST_CLASSES + 1}"
     )
@@ -239,10 +236,8 @@ def _also_acted(engine: DuckDBEngine, predictions: Opened, part: dict[str, Any],
 def _positive(classes: list[str]) -> dict[str, Any]:
     """The positive class: 1 or true where that is one of two, else the rarer-sounding by name, else the last."""
     folded = {c.lower(): c for c in classes}
-    if not classes or folded.keys() <= {"0", "1", "true", "false"} and folded.keys() & {"0", "1"}:
+    if folded.keys() <= {"0", "1", "true", "false"}:
         return {}
-    if folded.keys() <= {"true", "false"}:
-        return {} if classes else {"positive_class": "true"}
     known = next(
         (folded[n] for n in ("yes", "y", "positive", "fraud", "bad", "default", "churn", "spam") if n in folded),
         classes[-1],
@@ -295,12 +290,6 @@ def _found(column: str | None, source: str, key: str, opened: Opened) -> str:
     return column
 
 
-def assert_column(column: Column | None, name: str) -> None:
-    """Raise IngestError where a column is not there."""
-    if column is None:
-        raise IngestError(f"there is no column {name!r}")
-
-
 def _is_any(engine: DuckDBEngine, opened: Opened, column: Column) -> bool:  # noqa: ARG001
     return type_class(column.type) not in ("list", "other", "time")
 
@@ -326,11 +315,14 @@ def _is_probability(engine: DuckDBEngine, opened: Opened, column: Column) -> boo
     if not _is_number(engine, opened, column):
         return False
     number = as_number(column).value
-    ((low, high),) = engine.rows(f"select min({number}), max({number}) from {opened.relation}")
-    return low is not None and 0 <= low <= high <= 1 and not math.isnan(high)
+    ((low, high, distinct),) = engine.rows(
+        f"select min({number}), max({number}), approx_count_distinct({number}) from {opened.relation}"
+    )
+    # Zeros and ones alone are decisions, not scores.
+    return low is not None and 0 <= low <= high <= 1 and (distinct > 2 or low not in (0, 1) or high not in (0, 1))
 
 
 def _model_name(source: str) -> str:
-    stem = Path(source.split("#")[-1]).name.split(".")[0]
+    stem = Path(source.rsplit("#", maxsplit=1)[-1]).name.split(".")[0]
     name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")[:63]
     return name if name and name[0].isalpha() else f"model_{name}"[:63].rstrip("_")

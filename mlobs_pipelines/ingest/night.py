@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.batch import Batch
 from mlobs_pipelines.ingest.deliveries import Deliveries, remember, sources_of
@@ -89,7 +88,8 @@ def ingest_nights(
                     progress(f"taking in {chunk[0]}" + (f" to {chunk[-1]}" if len(chunk) > 1 else ""))
                 notes |= Batch(home, spec, work, sources, chunk).take_in()
                 remember(home, spec, sources)
-    return IntakeReport(tuple(_report(home, spec.model, n, notes, closed=n not in to_run) for n in asked))
+    with DuckDBEngine() as engine:
+        return IntakeReport(tuple(_report(engine, home, spec.model, n, notes, closed=n not in to_run) for n in asked))
 
 
 def _chunks(nights: Sequence[date], lake: Sequence[date], sources: Sequence[Deliveries]) -> list[list[date]]:
@@ -113,12 +113,13 @@ def _chunks(nights: Sequence[date], lake: Sequence[date], sources: Sequence[Deli
     return chunks
 
 
-def _report(home: Home, model: str, night: date, notes: dict[date, tuple[str, ...]], *, closed: bool) -> NightIntake:
-    file = home.lake_file(model, "intake", night)
-    with DuckDBEngine() as engine:
-        ((rows_in, labels_in, refused, duplicates),) = engine.rows(
-            f"select coalesce(sum(delivered) filter (where source = {sql.text('predictions')}), 0), "
-            f"coalesce(sum(delivered) filter (where source = {sql.text('labels')}), 0), "
-            f"coalesce(sum(quarantined), 0), coalesce(sum(duplicates), 0) from {scan([file])}"
-        )
+def _report(
+    engine: DuckDBEngine, home: Home, model: str, night: date, notes: dict[date, tuple[str, ...]], *, closed: bool
+) -> NightIntake:
+    ((rows_in, labels_in, refused, duplicates),) = engine.rows(
+        "select coalesce(sum(delivered) filter (where source = 'predictions'), 0), "
+        "coalesce(sum(delivered) filter (where source = 'labels'), 0), "
+        "coalesce(sum(quarantined), 0), coalesce(sum(duplicates), 0) "
+        f"from {scan([home.lake_file(model, 'intake', night)])}"
+    )
     return NightIntake(night, int(rows_in), int(labels_in), int(refused), int(duplicates), closed, notes.get(night, ()))

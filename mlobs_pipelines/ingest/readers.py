@@ -18,13 +18,17 @@ from typing import IO, Any
 import pyarrow as pa
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, disk_full, misspoken, out_of_memory
+from mlobs_pipelines.ingest.sources import IngestError
 
 LONGEST_LINE = 4_000_000
 """Bytes of the longest line of text that is read; longer ones are quarantined."""
 LONGEST_RAW = 65_536
 """Characters of a refused line that are kept."""
 MOST_COLUMNS = 10_000
+MOST_ROWS_PER_BYTE = 10
+MOST_ROWS_UNCHECKED = 1_000_000
+"""A Parquet file of more rows than this, and more a byte than rows with an id each can be, is a bomb."""
 
 _REJECTED = {
     "MISSING COLUMNS": "has fewer columns than the header",
@@ -74,6 +78,11 @@ Reader = Callable[[DuckDBEngine, Path, Path, str | None], Opened]
 
 def read_parquet(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -> Opened:  # noqa: ARG001
     """A Parquet file, column by column, with the number of each row."""
+    ((rows,),) = engine.rows(f"select num_rows from parquet_file_metadata({sql.text(str(path))})")
+    if rows > MOST_ROWS_UNCHECKED and rows > MOST_ROWS_PER_BYTE * path.stat().st_size:
+        raise UnreadableError(
+            f"claims {rows} rows in {path.stat().st_size} bytes: no log of predictions is that uniform"
+        )
     scan = f"read_parquet({sql.text(str(path))}, hive_partitioning = false"
     described = engine.rows(f"describe select * from {scan})")
     # The engine renames a column that clashes with another, so names are taken from the file's own schema.
@@ -118,6 +127,7 @@ def _refuse_clashes(names: list[str]) -> None:
 
 def read_duckdb(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -> Opened:  # noqa: ARG001
     """A table (``table`` or ``schema.table``) of a DuckDB file, read-only."""
+    path = path.resolve()  # predictions and labels may be two tables of one file, which can be attached once only
     alias = f"db_{hashlib.md5(str(path).encode(), usedforsecurity=False).hexdigest()[:16]}"
     attached = {row[0] for row in engine.rows("select database_name from duckdb_databases()")}
     if alias not in attached:
@@ -315,8 +325,19 @@ def open_file(
         raise UnreadableError(f"can't be read: {error.strerror or type(error).__name__}") from error
 
 
-def damaged(kind: str, error: Exception) -> str:
-    """One stable sentence for an engine's error about a file, whose own words vary from run to run."""
+def damaged(kind: str, error: Error) -> str:
+    """One stable sentence for an engine's error about a file, whose own words vary from run to run.
+
+    Raises:
+        IngestError: the disk is full.
+        Error: the SQL was at fault.
+    """
+    if disk_full(error):
+        raise IngestError("the disk is full; free space in the home folder and run the night again") from error
+    if out_of_memory(error):
+        return "needs more memory than MLOBS_MEMORY allows; raise it, and the next night takes the file in"
+    if misspoken(error):
+        raise error
     said = str(error).lower()
     if kind == "duckdb":
         held = "lock" in said

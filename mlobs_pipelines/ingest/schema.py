@@ -135,8 +135,9 @@ def _listed(spec: ModelSpec, held: Mapping[str, object], files: Sequence[Opened]
     for kind, names in lists.items():
         for name in names or ():
             _must_exist(name, held, f"features.{kind}", files)
-            if name in features:
-                raise IngestError(f"features.{kind}: column {name!r} is listed as {features[name]} too; keep one")
+            other = next((n for n in features if n.lower() == name.lower()), None)
+            if other:
+                raise IngestError(f"features.{kind}: column {name!r} is listed as {features[other]} too; keep one")
             features[name] = kind
     return features
 

@@ -69,7 +69,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest spelling, or an empty string."""
     known = list(names)
     folded = {n.lower(): n for n in reversed(known)}
-    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.7)
     return f" (did you mean {folded[close[0]]!r}?)" if close else ""
 
 

@@ -162,7 +162,7 @@ def as_vector(column: Column, size: int | None) -> Value:
 
 def norm(vector: str) -> str:
     """SQL for a vector's Euclidean length."""
-    return f"sqrt(list_inner_product({vector}, {vector}))"
+    return f"sqrt(list_sum(list_transform({vector}, lambda x: x * x)))"
 
 
 def day(timestamp: str, timezone: str) -> str:

@@ -38,6 +38,10 @@ def _parquet(world: Any, rows: list[dict[str, Any]]) -> None:
     world.put("p/bad.parquet", rows)
 
 
+def _hostile_file(world: Any) -> None:
+    world.put("p/it's [a]*?; --.csv", "id,t,score\nx,2024-01-01,0.5\n")
+
+
 # Case -> (what is delivered beside three good rows, accepted of it, quarantined of it, a part of the reason)
 CASES: dict[str, tuple[Callable[[Any], Any], int, int, str]] = {
     "empty parquet file": (lambda w: w.put("p/bad.parquet", b""), 0, 1, "is empty (0 bytes)"),
@@ -200,13 +204,9 @@ CASES: dict[str, tuple[Callable[[Any], Any], int, int, str]] = {
         1,
         "is not UTF-8",
     ),
-    "file name with quotes and globs": (lambda w: _hostile_file(w), 1, 0, ""),
+    "file name with quotes and globs": (_hostile_file, 1, 0, ""),
     "unknown ending": (lambda w: w.put("p/readme.txt", "hello"), 0, 0, ""),
 }
-
-
-def _hostile_file(world: Any) -> None:
-    world.put("p/it's [a]*?; --.csv", "id,t,score\nx,2024-01-01,0.5\n")
 
 
 def test_each_kind_of_bad_input_is_refused_with_its_reason_and_the_rest_goes_on(tmp_path, world, capsys):

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from typing import Any
 
 import pytest
 
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
 from mlobs_pipelines.ingest.deliveries import arrival_dates
 from mlobs_pipelines.ingest.sources import IngestError
 
@@ -260,3 +262,55 @@ def test_failed_requests_may_lack_a_score(world):
         ("4", 0.5, False, None),
     ]
     assert len(world.rows("quarantine")) == 1
+
+
+def test_labels_of_models_without_predictions_yet_count_once_over_the_nights(world):
+    world.put("p/a.parquet", [world.prediction("x", score=7.0)])
+    world.put("l/a.parquet", [world.label("a", 1, at=D1)])
+    world.run(world.spec(), D1)
+    world.put("l/b.parquet", [world.label("a", 1, at=D1), world.label("b", 1, at=D1)])
+    world.run(world.spec(), D2)
+    assert world.rows("labels", "prediction_id, arrival_date::varchar") == [("a", D1), ("b", D2)]
+
+
+def test_a_file_that_ends_the_engine_is_quarantined_and_the_night_goes_on(world):
+    world.put("p/a.parquet", [world.prediction("a")])
+    world.put("p/b.parquet", [world.prediction("b")])
+    world.put("l/a.parquet", [world.label("a", 1, at=D1)])
+
+    class Fragile(DuckDBEngine):
+        """Dies, as DuckDB does at an internal error, when it takes in the second file."""
+
+        dead = False
+
+        def run(self, statement: str) -> None:
+            if "predictions_1.parquet" in statement and statement.startswith("insert"):
+                self.dead = True
+            if self.dead:
+                raise Error("FATAL Error: the database has been invalidated")
+            super().run(statement)
+
+        def rows(self, query: str) -> list[tuple[Any, ...]]:
+            if self.dead:
+                raise Error("FATAL Error: the database has been invalidated")
+            return super().rows(query)
+
+    report = world.run(world.spec(), D1, engine_factory=Fragile)
+    assert (report.rows_in, report.rows_quarantined, report.labels_in) == (2, 1, 1)
+    assert world.rows("predictions", "prediction_id") == [("a",)]
+    world.run(world.spec(), D2)
+    assert world.rows("predictions", "prediction_id, arrival_date::varchar") == [("a", D1), ("b", D2)]
+
+
+def test_a_full_disk_stops_the_night_instead_of_blaming_the_file(world):
+    world.put("p/a.parquet", [world.prediction("a")])
+
+    class Full(DuckDBEngine):
+        def run(self, statement: str) -> None:
+            if statement.startswith("insert"):
+                raise Error("IO Error: failed to offload data block: No space left on device")
+            super().run(statement)
+
+    with pytest.raises(IngestError, match="the disk is full"):
+        world.run(world.spec(), D1, engine_factory=Full)
+    assert world.run(world.spec(), D1).rows_in == 1
