@@ -1,6 +1,6 @@
 """One monitored model's assets, from its logged tables to what people query. Bodies call the steps; no statistics."""
 
-# No `from __future__ import annotations` here: Dagster reads the types of a step's arguments, not their names.
+from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 
 from mlobs_pipelines.orchestration import checks, evidence
-from mlobs_pipelines.orchestration.bookkeeping import record, recorded
-from mlobs_pipelines.orchestration.partitions import nights_of
+from mlobs_pipelines.orchestration.bookkeeping import record
+from mlobs_pipelines.orchestration.step import Result, describe_nights, step
 from mlobs_pipelines.orchestration.wiring import Wiring, say
 
 PROFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -64,25 +64,16 @@ def ingest(wiring: Wiring) -> dg.AssetsDefinition:
         "quarantine": ("Rows that were refused, each with its reason.", raw),
     }
 
-    @dg.multi_asset(
-        name=f"{wiring.model}_ingest",
-        specs=[wiring.spec_of(name, text, deps, kinds=kinds) for name, (text, deps) in tables.items()],
-        check_specs=checks.ingest_checks(wiring),
-        **wiring.step,
-    )
-    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         from mlobs_pipelines.orchestration import steps
 
-        nights = nights_of(context)
-        with recorded(wiring, nights, context):
-            report = steps.ingest(home, spec, nights, progress=say(context))
+        report = steps.ingest(home, spec, nights, progress=say(context))
         counts = evidence.intake(home, spec.model, nights)
         shown = evidence.recent(home, spec.model, nights[-1])
         history = evidence.intake(home, spec.model, shown)
         for name in ("predictions", "labels"):
             rows = {night: counts.get((night, name), evidence.Intake()) for night in nights}
-            for night, row in rows.items():
-                _describe(context, wiring, name, night, row.accepted)
+            describe_nights(context, wiring.key(name), ((night, row.accepted) for night, row in rows.items()))
             arrived = [(night, float(history.get((night, name), evidence.Intake()).accepted)) for night in shown]
             yield dg.MaterializeResult(
                 asset_key=wiring.key(name),
@@ -107,11 +98,12 @@ def ingest(wiring: Wiring) -> dg.AssetsDefinition:
             },
         )
         found = list(checks.judge_intake(wiring, nights, counts))
-        yield from found
         if stopped := checks.failed_blocking(found):
             record(wiring, nights, context, "failed", f"broken data: {'; '.join(stopped)}")
+        yield from found
 
-    return run
+    specs = [wiring.spec_of(name, text, deps, kinds=kinds) for name, (text, deps) in tables.items()]
+    return step(wiring, "ingest", specs, work, checks.ingest_checks(wiring))
 
 
 def profiles(wiring: Wiring) -> dg.AssetsDefinition:
@@ -119,26 +111,19 @@ def profiles(wiring: Wiring) -> dg.AssetsDefinition:
     spec, home = wiring.spec, wiring.home
     reference = ["raw_reference"] if spec.reference else []
 
-    @dg.multi_asset(
-        name=f"{wiring.model}_profile",
-        specs=[
-            wiring.spec_of(name, text, [*deps, *reference], kinds={"parquet", "duckdb"})
-            for name, (text, deps) in PROFILES.items()
-        ],
-        **wiring.step,
-    )
-    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         from mlobs_pipelines.orchestration import steps
 
-        nights = nights_of(context)
-        with recorded(wiring, nights, context):
-            steps.profile(home, spec, nights, progress=say(context))
+        steps.profile(home, spec, nights, progress=say(context))
         for name in PROFILES:
-            for night, count in evidence.row_counts(home, spec.model, name, nights).items():
-                _describe(context, wiring, name, night, count)
+            describe_nights(context, wiring.key(name), evidence.row_counts(home, spec.model, name, nights).items())
             yield dg.MaterializeResult(asset_key=wiring.key(name), metadata=_lake(wiring, name, nights[-1]))
 
-    return run
+    specs = [
+        wiring.spec_of(name, text, [*deps, *reference], kinds={"parquet", "duckdb"})
+        for name, (text, deps) in PROFILES.items()
+    ]
+    return step(wiring, "profile", specs, work)
 
 
 def metrics(wiring: Wiring) -> dg.AssetsDefinition:
@@ -150,15 +135,11 @@ def metrics(wiring: Wiring) -> dg.AssetsDefinition:
     )
     runs = wiring.spec_of("runs", "For every night, the last run that worked on it.", ["intake"], kinds=kinds)
 
-    @dg.multi_asset(name=f"{wiring.model}_measure", specs=[measured, runs], **wiring.step)
-    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         from mlobs_pipelines.orchestration import steps
 
-        nights = nights_of(context)
-        with recorded(wiring, nights, context):
-            steps.measure(home, spec, nights, context.run.run_id, progress=say(context))
-        for night, count in evidence.metric_counts(home, spec.model, nights).items():
-            _describe(context, wiring, "metrics", night, count)
+        steps.measure(home, spec, nights, context.run.run_id, progress=say(context))
+        describe_nights(context, measured.key, evidence.metric_counts(home, spec.model, nights).items())
         title = f"{evidence.HEADLINE[spec.task]}, {max(spec.monitors.window_days)} days"
         latest = home.store_file("metrics", spec.model, nights[-1])
         yield dg.MaterializeResult(
@@ -175,12 +156,7 @@ def metrics(wiring: Wiring) -> dg.AssetsDefinition:
             metadata={"file": dg.MetadataValue.path(home.store_file("runs", spec.model, nights[-1]))},
         )
 
-    return run
-
-
-def _describe(context: dg.AssetExecutionContext, wiring: Wiring, name: str, night: dt.date, rows: int) -> None:
-    """Say how many rows one night's partition of an asset holds."""
-    context.add_asset_metadata({"dagster/partition_row_count": rows}, wiring.key(name), night.isoformat())
+    return step(wiring, "measure", [measured, runs], work)
 
 
 def _lake(wiring: Wiring, table: str, night: dt.date) -> dict[str, Any]:

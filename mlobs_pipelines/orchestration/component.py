@@ -135,5 +135,5 @@ def attributes_text(text: str, index: int) -> str:
     for key, value in documents[index].value:
         if key.value == "attributes":
             start, end = value.start_mark, value.end_mark
-            return "\n" * start.line + " " * start.column + text[start.index : end.index]
+            return str("\n" * start.line + " " * start.column + text[start.index : end.index])
     return ""

@@ -1,17 +1,17 @@
-# No `from __future__ import annotations` here: Dagster reads the types of a step's arguments, not their names.
 """The last of a model's assets: the marts that people query, which dbt defines over the evaluation store."""
 
+from __future__ import annotations
+
+import datetime as dt
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 from dagster_dbt.dbt_manifest import validate_manifest
 
 from mlobs_pipelines.engine import dbt as project
 from mlobs_pipelines.orchestration import evidence
-from mlobs_pipelines.orchestration.bookkeeping import recorded
 from mlobs_pipelines.orchestration.dbt import ModelTranslator
-from mlobs_pipelines.orchestration.partitions import nights_of
+from mlobs_pipelines.orchestration.step import Result, step
 from mlobs_pipelines.orchestration.wiring import Wiring
 
 
@@ -19,13 +19,11 @@ def marts(wiring: Wiring) -> dg.AssetsDefinition:
     """The store -> ``results.duckdb``, published whole; of it, what concerns this model."""
     spec, home = wiring.spec, wiring.home
 
-    @dg.multi_asset(name=f"{wiring.model}_publish", specs=mart_specs(wiring), **wiring.step)
-    def run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
+        del nights  # the snapshot is of all of them
         from mlobs_pipelines.orchestration import steps
 
-        nights = nights_of(context)
-        with recorded(wiring, nights, context):
-            steps.publish(home, [spec])
+        steps.publish(home, [spec])
         for key in sorted(context.selected_asset_keys):
             rows, shown = evidence.mart(home, spec.model, key.path[-1])
             yield dg.MaterializeResult(
@@ -37,7 +35,7 @@ def marts(wiring: Wiring) -> dg.AssetsDefinition:
                 },
             )
 
-    return run
+    return step(wiring, "publish", mart_specs(wiring), work)
 
 
 def mart_specs(wiring: Wiring) -> list[dg.AssetSpec]:

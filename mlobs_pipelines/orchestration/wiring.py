@@ -82,17 +82,6 @@ class Wiring:
         owner = self.spec.owner or ""
         return [owner] if owner.count("@") == 1 and not any(c.isspace() for c in owner) else []
 
-    @property
-    def step(self) -> dict[str, Any]:
-        """Settings of every step that writes."""
-        return {
-            "partitions_def": self.partitions,
-            "backfill_policy": dg.BackfillPolicy.single_run(),
-            "retry_policy": RETRIES,
-            "pool": self.pool,
-            "required_resource_keys": {self.lock},
-        }
-
 
 def say(context: dg.AssetExecutionContext) -> Progress:
     """How a step tells how far it is: to whoever runs it in this process, else to the run's log."""
