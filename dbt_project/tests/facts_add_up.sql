@@ -1,14 +1,22 @@
--- Summed up to any night, a prediction's facts say that one label is believed, or none.
-with running as (
+-- The facts of a prediction sum up to one label that is believed, or to none.
+with numbered as (
 
-    select
-        prediction_id,
-        version,
-        role,
-        sum(sign) over (partition by prediction_id, version, role order by arrival_date) as believed
-    from {{ ref('label_facts') }}
-    where prediction_id in (select prediction_id from {{ ref('label_facts') }} where {{ tonight() }})
+    select *, {{ row_key(['prediction_id', 'version', 'role']) }} as number from {{ ref('label_facts') }}
+
+),
+
+suspects as (
+
+    select number
+    from numbered
+    where number in (select number from numbered where {{ tonight() }})
+    group by number
+    having sum(sign) not in (0, 1)
 
 )
 
-select * from running where believed not in (0, 1)
+select prediction_id, version, role, sum(sign) as believed
+from numbered
+where number in (select number from suspects)
+group by prediction_id, version, role
+having sum(sign) not in (0, 1)

@@ -37,7 +37,7 @@ silent_predictions as (
 
     select
         predictions.*,
-        silence.negative_label as label,
+        silence.negative_label,
         greatest(
             predictions.prediction_arrival_date,
             {{ days_after('predictions.event_date', 'silence.maturity_days') }}
@@ -47,6 +47,7 @@ silent_predictions as (
 
 ),
 
+{% if is_incremental() %}
 -- Nothing can change tonight for any other prediction.
 touched as (
 
@@ -58,70 +59,73 @@ touched as (
 
 ),
 
+{% endif %}
+
 -- Their whole history, so that a night says the same whenever and with whichever other nights it is built.
-labelled as (
+events as (
 
     select
         predictions.*,
+        'label' as kind,
         labels.label,
         labels.available_at,
         labels.arrival_date as label_arrival_date,
         greatest(predictions.prediction_arrival_date, labels.arrival_date) as believed_on
     from predictions
     inner join labels on predictions.prediction_id = labels.prediction_id
+    {% if is_incremental() %}
     where predictions.prediction_id in (select prediction_id from touched)
-
-),
-
-last_of_night as (
-
-    select
-        *,
-        row_number() over (
-            partition by prediction_id, version, role, believed_on
-            order by label_arrival_date desc, available_at desc
-        ) as place
-    from labelled
-
-),
-
-first_label as (
-
-    select prediction_id, version, role, min(believed_on) as first_on
-    from labelled
-    group by prediction_id, version, role
-
-),
-
-beliefs as (
-
-    select
-        prediction_id, version, role, event_date, prediction_arrival_date,
-        believed_on, label, available_at, 'label' as kind
-    from last_of_night
-    where place = 1
+    {% endif %}
 
     union all
 
     select
-        silent.prediction_id, silent.version, silent.role, silent.event_date, silent.prediction_arrival_date,
-        silent.silent_on as believed_on, silent.label, cast(null as timestamp) as available_at, 'silence' as kind
-    from silent_predictions as silent
-    left join first_label
-        on silent.prediction_id = first_label.prediction_id
-        and silent.version = first_label.version
-        and silent.role = first_label.role
-    where silent.prediction_id in (select prediction_id from touched)
-        and (first_label.first_on is null or first_label.first_on > silent.silent_on)
+        prediction_id, version, role, event_date, prediction_arrival_date,
+        'silence' as kind,
+        negative_label as label,
+        cast(null as timestamp) as available_at,
+        silent_on as label_arrival_date,
+        silent_on as believed_on
+    from silent_predictions
+    {% if is_incremental() %}
+    where prediction_id in (select prediction_id from touched)
+    {% endif %}
 
 ),
 
+placed as (
+
+    select
+        *,
+        row_number() over history as place,
+        lead(believed_on) over history as next_on,
+        lead(kind) over history as next_kind,
+        count(*) over (partition by prediction_id, version, role) as events
+    from events
+    window history as (
+        partition by prediction_id, version, role
+        order by believed_on, kind, label_arrival_date, available_at
+    )
+
+),
+
+-- Silence speaks only where no label came before it or on its night; of a night's labels the last one counts.
+beliefs as (
+
+    select * from placed
+    where (kind = 'silence' and place = 1)
+        or (kind = 'label' and (next_on is null or next_on <> believed_on or next_kind = 'silence'))
+
+),
+
+-- Most predictions are labelled once. The others' beliefs are compared with those before them.
 compared as (
 
     select
         *,
         lag(label) over (partition by prediction_id, version, role order by believed_on) as label_before
     from beliefs
+    where events > 1
 
 ),
 
@@ -130,15 +134,24 @@ changes as (
 
     select
         *,
-        lag(believed_on) over (partition by prediction_id, version, role order by believed_on) as previous_on,
-        lag(label) over (partition by prediction_id, version, role order by believed_on) as previous_label,
-        lag(available_at) over (partition by prediction_id, version, role order by believed_on) as previous_available_at
+        lag(believed_on) over history as previous_on,
+        lag(label) over history as previous_label,
+        lag(available_at) over history as previous_available_at
     from compared
     where label_before is null or label_before <> label
+    window history as (partition by prediction_id, version, role order by believed_on)
 
 ),
 
 facts as (
+
+    select
+        prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
+        cast(1 as tinyint) as sign, label, available_at, kind
+    from beliefs
+    where events = 1
+
+    union all
 
     select
         prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
