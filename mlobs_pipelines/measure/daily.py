@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlobs_pipelines.measure.groups import Groups, Ints
+from mlobs_pipelines.measure.groups import Ints
 from mlobs_pipelines.measure.windows import Cells
 
 CHUNK = 2_000_000
 """Numbers held at once per sum: bounds the memory of a night with many windows."""
+SPAN = 10_000_000
+"""More days than any calendar holds."""
 
 
 @dataclass(frozen=True)
@@ -23,53 +25,62 @@ class DailySums:
 
     slots: Ints
     """What each slot stands for, such as a bin's number; the last axis of every result."""
+    group: Ints
     day: Ints
     arrival: Ints
     slot: Ints
     sums: Mapping[str, Ints]
-    starts: Ints
-    """Where each group's rows begin, and the end."""
+    order: Ints
+    """group * SPAN + day, ascending."""
 
     @staticmethod
     def build(
-        groups: Groups,
         group: Ints,
         day: Ints,
         arrival: Ints,
         slot: Ints,
         slots: Ints,
-        sums: Mapping[str, Ints],
+        rows: Ints,
+        columns: Mapping[str, Ints],
     ) -> DailySums:
-        """Sort rows and add up those that differ in nothing; ``slot`` is an index into ``slots``."""
+        """Sort rows and add up those that differ in nothing.
+
+        Args:
+            group, day, arrival, slot: of each row; ``slot`` is an index into ``slots``.
+            rows: each row's place in the ``columns`` that are summed.
+        """
         if len(group) == 0:
             none = np.zeros(0, np.int64)
-            return DailySums(slots, none, none, none, dict.fromkeys(sums, none), np.zeros(len(groups) + 1, np.int64))
+            return DailySums(slots, none, none, none, none, dict.fromkeys(columns, none), none)
         d, a, s = day - day.min(), arrival - arrival.min(), len(slots)
         key = ((group * (int(d.max()) + 1) + d) * (int(a.max()) + 1) + a) * s + slot
-        order = np.argsort(key, kind="stable")
+        order = np.argsort(key)  # equal keys are added up: their order does not matter
         key = key[order]
         first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
         kept = order[first]
+        taken = rows[order]
         return DailySums(
             slots,
+            group[kept],
             day[kept],
             arrival[kept],
             slot[kept],
-            {name: np.add.reduceat(x[order], first) for name, x in sums.items()},
-            np.searchsorted(group[kept], np.arange(len(groups) + 1)),
+            {name: np.add.reduceat(x[taken], first) for name, x in columns.items()},
+            group[kept] * SPAN + day[kept],
         )
 
     def rows_about(self, cells: Cells, night: int) -> Ints:
         """Places of the rows that may matter to windows, by group."""
-        ranges = []
-        for g in np.unique(cells.group):
-            mine = cells.group == g
-            low, high = int(self.starts[g]), int(self.starts[g + 1])
-            days = self.day[low:high]
-            first = low + int(np.searchsorted(days, cells.start[mine].min(), side="left"))
-            last = low + int(np.searchsorted(days, cells.end[mine].max(), side="right"))
-            ranges.append(np.arange(first, last))
-        rows = np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
+        if not len(cells) or not len(self.day):
+            return np.zeros(0, np.int64)
+        present, place = np.unique(cells.group, return_inverse=True)
+        low, high = np.full(len(present), SPAN), np.zeros(len(present), np.int64)
+        np.minimum.at(low, place, cells.start)
+        np.maximum.at(high, place, cells.end)
+        first = np.searchsorted(self.order, present * SPAN + low)
+        size = np.searchsorted(self.order, present * SPAN + high, side="right") - first
+        offset = np.repeat(first - np.cumsum(size) + size, size)
+        rows = offset + np.arange(len(offset))
         return rows[self.arrival[rows] <= night]
 
     def over(self, cells: Cells, night: int, names: Sequence[str] | None = None) -> dict[str, Ints]:
@@ -92,11 +103,15 @@ class DailySums:
         # days between two neighbouring bounds of windows belong to the same windows: they are added up first
         bounds = np.unique(np.concatenate([cells.start, cells.end + 1]))
         present, place = np.unique(cells.group, return_inverse=True)
-        group = np.searchsorted(self.starts, rows, side="right") - 1
-        local = np.searchsorted(present, group)
-        span = np.searchsorted(bounds, self.day[rows], side="right")
         slot = self.slot[rows] if used is None else np.searchsorted(used, self.slot[rows])
-        target = (local * (len(bounds) + 1) + span) * width + slot
+        if len(rows):
+            local = np.zeros(int(present[-1]) + 1, np.int64)
+            local[present] = np.arange(len(present))
+            day, low = self.day[rows], int(bounds[0])
+            span = np.searchsorted(bounds, np.arange(low, int(bounds[-1]) + 1), side="right")
+            target = (local[self.group[rows]] * (len(bounds) + 1) + span[day - low]) * width + slot
+        else:
+            target = rows
         first = np.searchsorted(bounds, cells.start)
         last = np.searchsorted(bounds, cells.end + 1)
         found = {}

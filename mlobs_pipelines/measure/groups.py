@@ -12,6 +12,8 @@ import polars as pl
 
 Ints = npt.NDArray[np.int64]
 
+KEYS = ("version", "role", "segment")
+
 DEFAULT_ROLE = "production"
 """The role under which nothing is reported when nothing came."""
 
@@ -36,8 +38,7 @@ class Groups:
     @staticmethod
     def of(frames: Sequence[pl.DataFrame], further_roles: Sequence[str] = ()) -> Groups:
         """The groups that occur in any of the frames, and every role as a whole."""
-        keys = ("version", "role", "segment")
-        found = [f.select(keys).unique() for f in frames if f.height]
+        found = [f.select(KEYS)[run_starts(f, KEYS)].unique() for f in frames if f.height]
         rows = set(pl.concat(found).unique().iter_rows()) if found else set()
         versions = tuple(sorted({v for v, _, _ in rows} | {""}))
         roles = tuple(sorted({r for _, r, _ in rows} | {DEFAULT_ROLE, *further_roles}))
@@ -64,18 +65,33 @@ class Groups:
         return table
 
     def rows_of(self, frame: pl.DataFrame) -> tuple[Ints, Ints]:
-        """Each row's place in the frame and its group, once for all versions and, where groups tell, once for its own."""
+        """Each row's group for all versions, and its own version's, or -1 where the role has no other."""
         if not frame.height:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        runs = run_starts(frame, KEYS)
+        heads = frame.select(KEYS)[runs]
         version, role, segment = (
-            frame[column].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
-            for column, names in (("version", self.versions), ("role", self.roles), ("segment", self.segments))
+            heads[column].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
+            for column, names in zip(KEYS, (self.versions, self.roles, self.segments), strict=True)
         )
-        all_versions = self.number[0, role, segment]
-        own = np.where(np.asarray(self.single)[role] >= 0, -1, self.number[version, role, segment])
-        own = np.where(version == 0, -1, own)
-        extra = np.flatnonzero(own >= 0)
-        return (
-            np.concatenate([np.arange(frame.height), extra]),
-            np.concatenate([all_versions, own[extra]]),
-        )
+        alone = (np.asarray(self.single)[role] >= 0) | (version == 0)
+        own = np.where(alone, -1, self.number[version, role, segment])
+        size = np.diff(np.append(runs, frame.height))
+        return np.repeat(self.number[0, role, segment], size), np.repeat(own, size)
+
+
+def run_starts(frame: pl.DataFrame, columns: Sequence[str]) -> Ints:
+    """Places where a row differs from the one before it in some of the columns: profiles are sorted, so these are few."""
+    changed = frame.select(pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift(1)) for c in columns)).to_series()
+    starts: Ints = np.flatnonzero(changed.to_numpy())
+    return np.union1d([0], starts).astype(np.int64) if frame.height else starts
+
+
+def codes_of(frame: pl.DataFrame, column: str, known: Sequence[str]) -> Ints:
+    """Each row's place of a text among the known ones, or -1."""
+    if not frame.height or not known:
+        return np.full(frame.height, -1, np.int64)
+    runs = run_starts(frame, [column])
+    place = {name: i for i, name in enumerate(known)}
+    heads = np.array([place.get(text, -1) for text in frame[column].gather(runs).to_list()], dtype=np.int64)
+    return np.repeat(heads, np.diff(np.append(runs, frame.height)))

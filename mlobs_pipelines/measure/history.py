@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mlobs_pipelines.measure.daily import DailySums
-from mlobs_pipelines.measure.groups import Groups, Ints
+from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
 from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
 from mlobs_pipelines.measure.rows import day_number
@@ -27,7 +27,8 @@ def column(frame: pl.DataFrame, name: str) -> Ints:
     """A whole-number column; zeros where the table has no such column."""
     if name not in frame.columns:
         return np.zeros(frame.height, np.int64)
-    found: Ints = frame[name].fill_null(0).to_numpy().astype(np.int64)
+    values = frame[name]
+    found: Ints = (values.fill_null(0) if values.null_count() else values).to_numpy().astype(np.int64, copy=False)
     return found
 
 
@@ -73,6 +74,71 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """The rows of a profile that matter to the measured nights, as numbers.
+
+    Arrays run over all rows of the frame; ``kept`` are the places of those that matter.
+    """
+
+    frame: pl.DataFrame
+    kept: Ints
+    whole: Ints
+    """Group of all versions."""
+    own: Ints
+    """Group of the row's version, or -1 where it has none of its own."""
+    day: Ints
+    arrival: Ints
+    columns: dict[str, Ints] = field(default_factory=dict)
+
+    @staticmethod
+    def of(frame: pl.DataFrame, groups: Groups, earliest: int, last: int) -> Coded:
+        """Rows about days from ``earliest`` on that arrived by ``last``."""
+        whole, own = groups.rows_of(frame)
+        day, arrival = days(frame, "event_date"), days(frame, "arrival_date")
+        kept = np.flatnonzero((day >= earliest) & (day <= last) & (arrival <= last))
+        return Coded(frame, kept, whole, own, day, arrival)
+
+    def __getitem__(self, name: str) -> Ints:
+        if name not in self.columns:
+            self.columns[name] = column(self.frame, name)
+        return self.columns[name]
+
+    def expanded(self, mine: npt.NDArray[np.bool_] | None = None) -> tuple[Ints, Ints]:
+        """Places and groups of kept rows, once for all versions and once more for those with a group of their own."""
+        rows = self.kept if mine is None else self.kept[mine[self.kept]]
+        own = self.own[rows]
+        extra = np.flatnonzero(own >= 0)
+        return np.concatenate([rows, rows[extra]]), np.concatenate([self.whole[rows], own[extra]])
+
+    def facts(self, first: int, mine: npt.NDArray[np.bool_] | None = None) -> Facts:
+        """What arrived from ``first`` on."""
+        recent = self.arrival >= first
+        rows, group = self.expanded(recent if mine is None else recent & mine)
+        return Facts.of(self.arrival[rows], group, self.day[rows])
+
+    def sums(
+        self,
+        slot: Ints,
+        slots: Ints,
+        names: Sequence[str],
+        mine: npt.NDArray[np.bool_] | None = None,
+        *,
+        since: int | None = None,
+    ) -> DailySums:
+        """Daily sums of the columns, over the rows ``mine`` in which any is not zero.
+
+        What arrived before ``since`` is known to all measured nights alike: it counts as arrived then.
+        """
+        columns = {name: self[name] for name in names}
+        useful = np.zeros(self.frame.height, np.bool_)
+        for values in columns.values():
+            useful |= values != 0
+        rows, group = self.expanded(useful if mine is None else useful & mine)
+        arrival = self.arrival[rows] if since is None else np.maximum(self.arrival[rows], since)
+        return DailySums.build(group, self.day[rows], arrival, slot[rows], slots, rows, columns)
+
+
+@dataclass(frozen=True)
 class History:
     """All daily sums of a model, built once for the nights that are measured together."""
 
@@ -101,131 +167,91 @@ class History:
     ) -> History:
         """Encode the profiles, leaving out what no window of the nights can hold."""
         first, last = day_number(nights[0]), day_number(nights[-1])
-        kept = _needed(profiles, nights[0], nights[-1], max(spec.monitors.window_days))
-        features, outputs, quality, traffic = kept
-        groups = Groups.of([features, outputs, quality, traffic], intake_roles(profiles.intake))
+        frames = [events(f) for f in (profiles.features, profiles.outputs, profiles.quality, profiles.traffic)]
+        groups = Groups.of(frames, intake_roles(profiles.intake))
+        predicted, labeled = _earliest(frames[3], frames[1], first, last, max(spec.monitors.window_days))
+        features, quality = (Coded.of(f, groups, predicted, last) for f in (frames[0], frames[2]))
+        outputs, traffic = (Coded.of(f, groups, labeled, last) for f in (frames[1], frames[3]))
         task = task_of(spec)
         names = list(schema["features"])
-
-        def place(frame: pl.DataFrame, known: Sequence[str]) -> Ints:
-            if frame.height == 0 or not known:
-                return np.zeros(frame.height, np.int64)
-            codes = frame["feature"].replace_strict(
-                list(known), list(range(len(known))), default=-1, return_dtype=pl.Int64
-            )
-            found: Ints = codes.to_numpy().astype(np.int64)
-            return found
-
-        def sums(
-            frame: pl.DataFrame,
-            slot: Ints,
-            slots: Ints,
-            wanted: Sequence[str],
-            kept: npt.NDArray[np.bool_] | None = None,
-            *,
-            collapse: bool = True,
-        ) -> DailySums:
-            rows, group = groups.rows_of(frame)
-            if kept is not None:
-                mine = kept[rows]
-                rows, group = rows[mine], group[mine]
-            arrival = days(frame, "arrival_date")[rows]
-            if collapse:  # what arrived before the first night is known to all of them alike
-                arrival = np.maximum(arrival, first)
-            return DailySums.build(
-                groups,
-                group,
-                days(frame, "event_date")[rows],
-                arrival,
-                slot[rows],
-                slots,
-                {name: column(frame, name)[rows] for name in wanted},
-            )
-
         one = np.zeros(1, np.int64)
-        latency_bins = column(traffic, "latency_bin")
-        logged = latency_bins > ABSENT
-        latencies = np.unique(latency_bins[logged])
-        of_quality = place(quality, names)
-        of_feature = place(features, layout.names)
-        feature_bins = column(features, "bin")
-        overall = (features["segment"] == "").to_numpy() if features.height else np.zeros(0, np.bool_)
-        coarse = layout.coarse_slot(of_feature, feature_bins, overall)
-        fine = layout.fine_slot(of_feature, feature_bins)
-        present = (of_feature >= 0) & (feature_bins >= 0)
+
+        of_feature, number = codes_of(features.frame, "feature", layout.names), features["bin"]
+        overall = (features.frame["segment"] == "").to_numpy() if features.frame.height else np.zeros(0, np.bool_)
+        coarse, fine = layout.coarse_slot(of_feature, number, overall), layout.fine_slot(of_feature, number)
+        of_quality = codes_of(quality.frame, "feature", names)
+        latency = traffic["latency_bin"]
+        latencies = np.unique(latency[latency > ABSENT])
+
         views = task.views(bins) if bins is not None and bins.get("outputs") else {}
-        output_sums, delays = {}, DailySums.build(groups, *(np.zeros(0, np.int64),) * 4, one, {"labeled": one[:0]})
+        listed = sorted({view.output for view in views.values()})
+        output, bin_ = codes_of(outputs.frame, "output", listed), outputs["bin"]
+        found = {}
         for name, view in views.items():
-            mine = outputs.filter(pl.col("output") == view.output) if outputs.height else outputs
-            numbers = column(mine, "bin")
+            mine = output == listed.index(view.output)
             if view.slot is None:
-                slots = np.unique(numbers)
-                slot = np.searchsorted(slots, numbers)
+                slots = np.unique(bin_[mine])
+                slot = np.searchsorted(slots, bin_)
             else:
-                slots, slot = np.arange(view.slots), view.slot(numbers)
-            output_sums[name] = sums(mine, slot, slots, view.sums)
-            if name == "totals":
-                delay = days(mine, "arrival_date") - days(mine, "event_date") if mine.height else one[:0]
-                slots = np.unique(delay)
-                labeled = column(mine, "labeled") != 0
-                delays = sums(mine, np.searchsorted(slots, delay), slots, ["labeled"], labeled, collapse=False)
-        rows, group = groups.rows_of(traffic)
-        predictions = Facts.of(*_recent(traffic, rows, group, first, last))
-        about_labels = outputs.filter(_label_rows(outputs)) if outputs.height else outputs
-        rows, group = groups.rows_of(about_labels)
-        labels = Facts.of(*_recent(about_labels, rows, group, first, last))
+                slots, slot = np.arange(view.slots), np.zeros(len(bin_), np.int64)
+                slot[mine] = view.slot(bin_[mine])
+            found[name] = outputs.sums(slot, slots, view.sums, mine, since=first)
+        delay = outputs.arrival - outputs.day
+        mine = output == listed.index(views["totals"].output) if views else np.zeros(len(delay), np.bool_)
+        delays = np.unique(delay[mine])
         return History(
             groups=groups,
             task=task,
-            traffic=sums(traffic, np.zeros(traffic.height, np.int64), one, ("rows", "failed")),
-            latency=sums(traffic, np.searchsorted(latencies, latency_bins), latencies, ("rows",), logged),
-            quality=sums(quality, np.maximum(of_quality, 0), np.arange(max(len(names), 1)), QUALITY, of_quality >= 0),
-            coarse=sums(features, coarse, np.arange(max(layout.coarse_slots, 1)), ("rows", "value"), coarse >= 0),
-            fine=sums(features, fine, np.arange(max(layout.fine_slots, 1)), ("rows", "value"), overall & (fine >= 0)),
-            moments=sums(
-                features,
-                np.maximum(of_feature, 0),
+            traffic=traffic.sums(np.zeros_like(latency), one, ("rows", "failed"), since=first),
+            latency=traffic.sums(
+                np.searchsorted(latencies, latency), latencies, ("rows",), latency > ABSENT, since=first
+            ),
+            quality=quality.sums(of_quality, np.arange(max(len(names), 1)), QUALITY, of_quality >= 0, since=first),
+            coarse=features.sums(
+                coarse, np.arange(max(layout.coarse_slots, 1)), ("rows", "value"), coarse >= 0, since=first
+            ),
+            fine=features.sums(
+                fine,
+                np.arange(max(layout.fine_slots, 1)),
+                ("rows", "value"),
+                overall & (fine >= 0),
+                since=first,
+            ),
+            moments=features.sums(
+                of_feature,
                 np.arange(max(len(layout.names), 1)),
                 ("rows", "value", "value_sq"),
-                present,
+                (of_feature >= 0) & (number >= 0),
+                since=first,
             ),
             views=views,
-            outputs=output_sums,
-            delays=delays,
-            predictions=predictions,
-            labels=labels,
+            outputs=found,
+            delays=outputs.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
+            predictions=traffic.facts(first),
+            labels=outputs.facts(first, _about_labels(outputs)),
         )
 
 
-def _needed(
-    profiles: Profiles, first: dt.date, last: dt.date, longest: int
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Features, outputs, quality and traffic, without what arrived later or is about days of no window."""
-    traffic, outputs = events(profiles.traffic), events(profiles.outputs)
-    tonight = pl.col("arrival_date").is_between(first, last)
-    about = [f.filter(tonight)["event_date"].min() for f in (traffic, outputs)]
-    predicted = min([first, *(d for d in about[:1] if isinstance(d, dt.date))]) - dt.timedelta(days=longest)
-    earliest = min([predicted, *(d - dt.timedelta(days=longest) for d in about[1:] if isinstance(d, dt.date))])
-    known = (pl.col("arrival_date") <= last) & (pl.col("event_date") <= last)
-    return (
-        events(profiles.features).filter(known & (pl.col("event_date") >= predicted)),
-        outputs.filter(known & (pl.col("event_date") >= earliest)),
-        events(profiles.quality).filter(known & (pl.col("event_date") >= predicted)),
-        traffic.filter(known & (pl.col("event_date") >= earliest)),
-    )
+def _earliest(traffic: pl.DataFrame, outputs: pl.DataFrame, first: int, last: int, longest: int) -> tuple[int, int]:
+    """The first day of any window about which a prediction, or anything, arrived on the nights."""
+
+    def day_of(frame: pl.DataFrame) -> int:
+        arrival = days(frame, "arrival_date")
+        about = days(frame, "event_date")[(arrival >= first) & (arrival <= last)]
+        return int(about.min(initial=first)) - longest
+
+    predicted = day_of(traffic)
+    return predicted, min(predicted, day_of(outputs))
 
 
-def _recent(frame: pl.DataFrame, rows: Ints, group: Ints, first: int, last: int) -> tuple[Ints, Ints, Ints]:
-    arrival = days(frame, "arrival_date")[rows]
-    mine = (arrival >= first) & (arrival <= last)
-    return arrival[mine], group[mine], days(frame, "event_date")[rows][mine]
-
-
-def _label_rows(outputs: pl.DataFrame) -> pl.Expr:
+def _about_labels(outputs: Coded) -> npt.NDArray[np.bool_]:
     """Rows that hold label facts: those without predictions, and those where a sum of labels is not zero."""
     keys = {"arrival_date", "event_date", "version", "role", "segment", "output", "bin", "rows"}
-    of_labels = [c for c in outputs.columns if c not in keys | {"selected", "score", "value"}]
-    return pl.any_horizontal(pl.col("rows") == 0, *(pl.col(c) != 0 for c in of_labels))
+    found: npt.NDArray[np.bool_] = outputs["rows"] == 0
+    for name in outputs.frame.columns:
+        if name not in keys | {"selected", "score", "value"}:
+            found |= outputs[name] != 0
+    return found
 
 
 def seen_of(outputs: Mapping[str, DailySums], found: Mapping[str, dict[str, Ints]]) -> dict[str, Seen]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mlobs_pipelines.measure.groups import Groups, Ints
+from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
 from mlobs_pipelines.measure.history import QUALITY, column
 from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
@@ -44,41 +44,24 @@ class Reference:
         bins: Mapping[str, Any] | None,
     ) -> Reference:
         """Sum the reference's profiles by segment."""
-        segments = {name: i for i, name in enumerate(groups.segments)}
 
         def summed(
             frame: pl.DataFrame, slot: Ints, slots: int, names: Sequence[str], kept: npt.NDArray[np.bool_]
         ) -> dict[str, Ints]:
-            row = (
-                frame["segment"]
-                .replace_strict(list(segments), list(segments.values()), default=-1, return_dtype=pl.Int64)
-                .to_numpy()
-                if frame.height
-                else np.zeros(0, np.int64)
-            )
+            row = codes_of(frame, "segment", groups.segments)
             mine = kept & (row >= 0)
             found = {}
             for name in names:
-                total = np.zeros((len(segments), slots), np.int64)
+                total = np.zeros((len(groups.segments), slots), np.int64)
                 np.add.at(total, (row[mine], slot[mine]), column(frame, name)[mine])
                 found[name] = total
             return found
 
-        def place(frame: pl.DataFrame, known: Sequence[str]) -> Ints:
-            if not frame.height or not known:
-                return np.full(frame.height, -1, np.int64)
-            found: Ints = (
-                frame["feature"]
-                .replace_strict(list(known), list(range(len(known))), default=-1, return_dtype=pl.Int64)
-                .to_numpy()
-            )
-            return found
-
         f, q, o = profiles.reference_features, profiles.reference_quality, profiles.reference_outputs
-        of_feature, numbers = place(f, layout.names), column(f, "bin")
+        of_feature, numbers = codes_of(f, "feature", layout.names), column(f, "bin")
         overall = (f["segment"] == "").to_numpy() if f.height else np.zeros(0, np.bool_)
         coarse, fine = layout.coarse_slot(of_feature, numbers, overall), layout.fine_slot(of_feature, numbers)
-        of_quality = place(q, features)
+        of_quality = codes_of(q, "feature", features)
         seen = {}
         for name, view in views.items():
             mine = o.filter(pl.col("output") == view.output) if o.height else o

@@ -56,7 +56,8 @@ def share(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
     above = np.asarray(part, dtype=np.float64)
     below = np.asarray(whole, dtype=np.float64)
     above, below = np.broadcast_arrays(above, below)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    found: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    return found
 
 
 def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, z: npt.ArrayLike = Z) -> tuple[Floats, Floats]:

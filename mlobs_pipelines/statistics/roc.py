@@ -12,9 +12,12 @@ def roc_auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Estimate:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
 
     sum_i p_i (N_<i + n_i/2) / PN. Rows of one bin are taken as tied, so the area of the unbinned scores lies
-    within half the tied mass, sum_i p_i n_i / 2PN, of it: that is ``bound``. The interval is DeLong's, on the
-    logit scale, with the variance from the same bins (DeLong et al. 1988; Sun & Xu 2014); where it vanishes
-    (perfect separation) it is Wilson's at the smaller class. NaN with one class only.
+    within half the tied mass, sum_i p_i n_i / 2PN, of it: that is ``bound``. NaN with one class only.
+
+    The interval is on the logit scale, with the larger of two variances: DeLong's, from the same bins (DeLong et al.
+    1988; Sun & Xu 2014), which is too small for few rows of a class and areas near 1, and Hanley & McNeil's
+    (1982, in Newcombe's form of 2006), which is too small for classes of unlike spread. Where both vanish (perfect
+    separation) it is Wilson's at the smaller class.
 
     Args:
         positives: counts, shape (..., bins).
@@ -44,8 +47,12 @@ def roc_auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Estimate:
     variance = share(np.maximum(square_p - value**2, 0), total_p - 1) + share(
         np.maximum(square_n - value**2, 0), total_n - 1
     )
+    half = (total_p + total_n) / 2 - 1
+    exponential = share(
+        value * (1 - value) * (1 + half * (1 - value) / (2 - value) + half * value / (1 + value)), pairs
+    )
     small = np.minimum(total_p, total_n)
-    lower, upper = logit(value, np.sqrt(variance))
+    lower, upper = logit(value, np.sqrt(np.fmax(variance, exponential)))
     flat = np.isnan(lower) & (small >= 2)
     wide = wilson(np.where(flat, value, 0) * small, small)
     return estimate(value, (np.where(flat, wide[0], lower), np.where(flat, wide[1], upper)), bound)
@@ -71,11 +78,12 @@ def average_precision(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Est
     shape = np.broadcast_shapes(p.shape, n.shape)
     p, n = np.broadcast_to(p, shape).reshape(-1, shape[-1]), np.broadcast_to(n, shape).reshape(-1, shape[-1])
     rows = len(p)
-    cell, bin_ = np.nonzero(p)
-    a, b = p[cell, bin_], n[cell, bin_]
+    held = np.flatnonzero(p)  # only bins with positives count
+    cell = held // shape[-1]
+    a, b = p.reshape(-1)[held], n.reshape(-1)[held]
     total_p = p.sum(axis=-1)
-    tp = (total_p[:, None] - np.cumsum(p, axis=-1))[cell, bin_]
-    fp = (n.sum(axis=-1)[:, None] - np.cumsum(n, axis=-1))[cell, bin_]
+    tp = total_p[cell] - np.cumsum(p, axis=-1).reshape(-1)[held]
+    fp = n.sum(axis=-1)[cell] - np.cumsum(n, axis=-1).reshape(-1)[held]
 
     # a lone positive of a bin comes after half of the bin's negatives, none or all;
     # positives i = 1..a of a bin come after about i b/(a+1) of its negatives: the sum over i of
