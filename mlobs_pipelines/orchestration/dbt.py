@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from mlobs_pipelines.engine import dbt as project
 from mlobs_pipelines.join import night as label_join
-from mlobs_pipelines.orchestration import evidence
+from mlobs_pipelines.orchestration import behind, evidence
 from mlobs_pipelines.orchestration.bookkeeping import recorded
 from mlobs_pipelines.orchestration.partitions import nights_of
 from mlobs_pipelines.orchestration.step import describe_nights
@@ -114,10 +114,11 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
     def run(context: dg.AssetExecutionContext) -> Iterator[Any]:
         nights = nights_of(context)
         with recorded(wiring, nights, context):
-            environment = label_join.prepare(home, spec, nights)
+            affected = behind.affected(home, spec.model, nights)
+            environment = label_join.prepare(home, spec, affected)
             events, error = _build(context, wiring, environment)
             if error is None and facts in context.selected_asset_keys:
-                label_join.export(home, spec, nights)
+                label_join.export(home, spec, affected)
                 describe_nights(context, facts, evidence.row_counts(home, spec.model, "label_facts", nights).items())
             yield from events
             if error:

@@ -19,16 +19,22 @@ def last_complete_day(spec: ModelSpec, now: dt.datetime) -> dt.date:
     return now.astimezone(ZoneInfo(spec.timezone)).date() - dt.timedelta(days=1)
 
 
+def first_unfinished(home: Home, model: str) -> dt.date | None:
+    """The first night that a run left without metrics, else the one after the last; None before any night was run."""
+    taken = nights(home.lake(model) / "predictions")
+    finished = set(nights(home.store_folder("metrics", model)))
+    return next((n for n in taken if n not in finished), taken[-1] + dt.timedelta(days=1)) if taken else None
+
+
 def nights_due(home: Home, spec: ModelSpec, now: dt.datetime) -> list[dt.date]:
-    """Nights that have passed and were not run.
+    """Nights that have passed and were not run to their end.
 
     A model that ran before is due up to yesterday, also where nothing arrived: silence is a finding. A model's
     first run replays what its log holds, from the first arrival to the last.
     """
     yesterday = last_complete_day(spec, now)
-    done = nights(home.lake(spec.model) / "predictions")
-    if done:
-        return nights_between(done[-1] + dt.timedelta(days=1), yesterday)
+    if first := first_unfinished(home, spec.model):
+        return nights_between(first, yesterday)
     from mlobs_pipelines.ingest.deliveries import arrival_dates  # the health table asks this module and reads no files
 
     arrived = arrival_dates(home, spec)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from mlobs_pipelines.ingest.sources import list_delivered
-from mlobs_pipelines.orchestration.due import nights_between
+from mlobs_pipelines.orchestration.due import first_unfinished, nights_between
 from mlobs_pipelines.spec.model import LabelsSpec, ModelSpec, PredictionsSpec
 from mlobs_pipelines.store.layout import Home, nights
 
@@ -42,12 +42,7 @@ def unfinished(home: Home, spec: ModelSpec, last: dt.date) -> list[dt.date]:
     Looks at names of files alone. Always ends with ``last``; with nothing in the lake it begins at the first known
     arrival, and where that is not known, it is ``last`` alone.
     """
-    taken = nights(home.lake(spec.model) / "predictions")
-    finished = set(nights(home.root / "store" / "metrics" / spec.model))
-    if not taken:
-        first = min(_first_arrivals(home, spec), default=last)
-    else:
-        first = next((n for n in taken if n not in finished), taken[-1] + dt.timedelta(days=1))
+    first = first_unfinished(home, spec.model) or min(_first_arrivals(home, spec), default=last)
     return nights_between(min(first, last), last)
 
 

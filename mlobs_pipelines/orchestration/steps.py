@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
 from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.measure.night import measure_nights
+from mlobs_pipelines.orchestration import behind
 from mlobs_pipelines.orchestration.profiles import load_profiles
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.model import ModelSpec
@@ -24,33 +25,37 @@ Progress = Callable[[str], None]
 
 def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
     """Accept what arrived on the nights into the lake; quarantine what can't be accepted."""
+    behind.mark(home, spec.model, nights)
     return ingest_nights(home, spec, list(nights), progress=progress)
 
 
 def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """Join labels to predictions in dbt and publish the nights' label facts in the lake."""
-    environment = label_join.prepare(home, spec, list(nights))
+    affected = behind.affected(home, spec.model, nights)
+    environment = label_join.prepare(home, spec, affected)
     label_join.build(environment)
-    label_join.export(home, spec, list(nights))
+    label_join.export(home, spec, affected)
 
 
 def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
     """Count the nights' predictions and label facts into additive profiles."""
-    profile_nights(home, spec, list(nights), progress=progress)
+    profile_nights(home, spec, behind.affected(home, spec.model, nights), progress=progress)
 
 
 def measure(
     home: Home, spec: ModelSpec, nights: Sequence[dt.date], run_id: str, progress: Progress | None = None
 ) -> dict[dt.date, int]:
     """Measure each night from profiles alone; gives the number of metrics each night wrote."""
-    inputs = load_profiles(home, spec, nights)
+    affected = behind.affected(home, spec.model, nights)
+    inputs = load_profiles(home, spec, affected)
     written = {}
-    for night, metrics in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, list(nights), run_id):
+    for night, metrics in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, affected, run_id):
         with published(home.store_file("metrics", spec.model, night)) as draft:
             metrics.write_parquet(draft, compression="zstd")
         written[night] = metrics.height
         if progress:
-            progress(f"measured {night}")
+            progress(f"measured {night} ({len(written)} of {len(affected)})")
+    behind.clear(home, spec.model)
     return written
 
 

@@ -61,8 +61,11 @@ class Home:
         """The frozen bins: decided once, when the reference is complete."""
         return self.lake(model) / "bins.json"
 
+    def store_folder(self, table: str, model: str) -> Path:
+        return self.root / "store" / table / model
+
     def store_file(self, table: str, model: str, night: dt.date) -> Path:
-        return self.root / "store" / table / model / f"{night.isoformat()}.parquet"
+        return self.store_folder(table, model) / f"{night.isoformat()}.parquet"
 
     @property
     def warehouse(self) -> Path:
@@ -77,6 +80,10 @@ class Home:
     def sources_file(self, model: str) -> Path:
         """What was read of each delivered file: a cache, safe to delete."""
         return self.warehouse / f"{model}.sources.json"
+
+    def behind_file(self, model: str) -> Path:
+        """Nights that must be derived again because an older night was run after them."""
+        return self.warehouse / f"{model}.behind.json"
 
     @property
     def results(self) -> Path:

@@ -30,7 +30,9 @@ def test_two_runs_of_one_model_at_once_and_a_reader_meanwhile(tmp_path, capsys):
         nonlocal reads
         while not over.is_set():
             try:
-                nights = query(Home(together), "select as_of, count(*) n, count(distinct run_id) runs from metrics group by 1")
+                nights = query(
+                    Home(together), "select as_of, count(*) n, count(distinct run_id) runs from metrics group by 1"
+                )
                 if (nights["runs"] != 1).any():
                     errors.append("a night from two runs")
                 reads += 1
