@@ -68,6 +68,8 @@ class Known:
         return in_segment(self.rows.filter(pl.col("event_date").is_between(start, end)), segment)
 
     def reference(self, segment: str = "") -> pl.DataFrame:
+        if not len(self.log.reference):
+            return self.rows.clear()
         return in_segment(self.log.reference.rename({"value": "label"}), segment)
 
     def expected(self, start: dt.date, end: dt.date, segment: str = "") -> dict[Key, Expected]:
@@ -351,14 +353,16 @@ class Known:
             self.against(start, end, f"{attribute}={g}").get(("fairness", "disparate_impact", attribute), Expected(NAN))
             for g in shown[attribute].unique()
         ]
-        of = {
-            "demographic_parity_difference": (fair.demographic_parity_difference(said, said, **some), n),
-            "demographic_parity_ratio": (fair.demographic_parity_ratio(said, said, **some), n),
-            "disparate_impact": (np.nanmin([e.value for e in impact]), n),
-            "equal_opportunity_difference": (NAN, labelled),
-            "equalized_odds_difference": (NAN, labelled),
-            "predictive_parity_difference": (NAN, labelled),
-        }
+        names = ("demographic_parity_difference", "demographic_parity_ratio", "disparate_impact")
+        of: dict[str, tuple[float, int]] = dict.fromkeys(names, (NAN, n))
+        names = ("equal_opportunity_difference", "equalized_odds_difference", "predictive_parity_difference")
+        of |= dict.fromkeys(names, (NAN, labelled))
+        if len(shown):
+            of |= {
+                "demographic_parity_difference": (fair.demographic_parity_difference(said, said, **some), n),
+                "demographic_parity_ratio": (fair.demographic_parity_ratio(said, said, **some), n),
+                "disparate_impact": (np.nanmin([e.value for e in impact]), n),
+            }
         if len(judged):
             precision = fair.MetricFrame(metrics=sk.precision_score, y_true=y, y_pred=decided, **with_labels)
             of |= {

@@ -100,7 +100,7 @@ def write(
 ELEC2_NUMERIC = ["period", "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer"]
 
 
-def prepare_elec2(home: Home, *, corrected: int = 0, nights: int = 42) -> Log:
+def prepare_elec2(home: Home, *, corrected: int = 0, nights: int = 35) -> Log:
     """Half-hourly electricity prices: up or down; a label comes 30 minutes later.
 
     The replay holds 5 May 1997, when three features that were constant came alive. ``corrected``: so many labels of
@@ -134,7 +134,14 @@ def prepare_elec2(home: Home, *, corrected: int = 0, nights: int = 42) -> Log:
     if corrected:
         picked = labels.head(14 * 48).sample(corrected, seed=1)
         when = dt.datetime.combine(first + dt.timedelta(days=19), dt.time(12))
-        labels = pl.concat([labels, picked.with_columns(1 - pl.col("value"), pl.lit(when).alias("available_at"))])
+        labels = pl.concat(
+            [
+                labels,
+                picked.with_columns(
+                    (1 - pl.col("value")).cast(pl.Int8).alias("value"), pl.lit(when).alias("available_at")
+                ),
+            ]
+        )
     spec = {
         "model": "elec2",
         "task": "binary",
@@ -176,7 +183,7 @@ BIKE_NUMERIC = ["month", "hour", "weekday", "temp", "feelingTemp", "humidity", "
 BIKE_CATEGORICAL = ["season", "holiday", "workingday", "weathersit"]
 
 
-def prepare_bike_hour(home: Home, *, nights: int = 42) -> Log:
+def prepare_bike_hour(home: Home, *, nights: int = 35) -> Log:
     """Bikes rented by the hour, a regression: trained on 2011, replayed in the spring of 2012; CSV files."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 

@@ -13,26 +13,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlobs_pipelines.orchestration.steps import run_nights
+from mlobs_pipelines.orchestration import steps
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.lock import exclusive
 from tests.real.expected import Expected, Key, Known
 from tests.real.logs import Log
 
+MANY = 200
+"""Labelled rows from which on the largest errors are kept: one tie of a pair is 0.001 of the area under 50 rows' curve."""
 CELL = ["segment", "window_start", "window_end"]
 
 
 def replay(log: Log, nights: list[dt.date] | None = None) -> None:
-    """Run the nights in order, as long stretches of consecutive ones."""
+    """Run the nights in one go, all steps but the snapshot for BI tools."""
     spec = load_spec(log.home.spec_file(log.model))
-    stretch: list[dt.date] = []
-    for night in [*(nights or log.nights), None]:
-        if stretch and (night is None or (night - stretch[-1]).days > 1):
-            run_nights(log.home, spec, stretch)
-            stretch = []
-        if night is not None:
-            stretch.append(night)
+    wanted = nights or log.nights
+    steps.ingest(log.home, spec, wanted)
+    steps.join(log.home, spec, wanted)
+    steps.profile(log.home, spec, wanted)
+    steps.measure(log.home, spec, wanted, "run")
 
 
 def once(factory: pytest.TempPathFactory, name: str, prepare: Callable[[Home], Log]) -> Log:
@@ -81,12 +81,19 @@ class Comparison:
         error = abs(value - expected.value)
         if not error <= bound + 1e-9 * max(1.0, abs(expected.value)):
             self.wrong.append(f"{where}: stored {value} with bound {bound}, should be {expected.value}")
-        name = str(row["metric"])
-        self.worst[name] = max(self.worst.get(name, 0.0), error)
+        name, labelled = str(row["metric"]), row["labeled_rows"]
+        assert isinstance(labelled, int)
+        if labelled >= MANY:
+            self.worst[name] = max(self.worst.get(name, 0.0), error)
 
 
-def compare(log: Log, night: dt.date, *, windows_per_length: int = 2) -> Comparison:
-    """Compare every number stored as of a night, for some windows of each length: the latest and the earliest."""
+def compare(
+    log: Log, night: dt.date, *, windows_per_length: int = 2, also: tuple[dt.date, dt.date] | None = None
+) -> Comparison:
+    """Compare every number stored as of a night, for some windows of each length: the latest and the earliest.
+
+    ``also`` names one more window.
+    """
     known = Known(log, night)
     stored = metrics(log, night).filter((pl.col("version") == "") & (pl.col("role") == "production"))
     result = Comparison()
@@ -97,7 +104,10 @@ def compare(log: Log, night: dt.date, *, windows_per_length: int = 2) -> Compari
             g.head(windows_per_length // 2).vstack(g.tail((windows_per_length + 1) // 2))
             for _, g in windows.group_by(length)
         ]
-    ).unique()
+    )
+    if also:
+        few = few.vstack(windows.filter((pl.col("window_start") == also[0]) & (pl.col("window_end") == also[1])))
+    few = few.unique()
     least = known.spec.monitors.min_rows
     for (start, end), of_window in stored.join(few, on=["window_start", "window_end"]).group_by(
         "window_start", "window_end"
@@ -147,7 +157,9 @@ def baseline_expected(result: Comparison, known: Known, segment: str, row: dict[
     if segment not in cache:
         cache[segment] = known.performance(known.reference(segment), segment)
     expected = cache[segment][str(row["family"]), str(row["metric"]), str(row["subject"])].value
-    tolerance = 1e-3 if row["metric"] in ("roc_auc", "roc_auc_ovr", "average_precision") else 1e-6
+    tolerance = 1e-3 if row["metric"] in ("roc_auc", "roc_auc_ovr") else 1e-6
+    if row["metric"] == "average_precision":  # of few distinct scores it depends on how ties are broken
+        tolerance = 0.1
     if known.spec.task == "regression":  # in units of the labels' spread, in bins of 2 % for the median
         tolerance = 0.02 if row["metric"] == "median_absolute_error" else 1e-4
     assert isinstance(row["baseline"], float)
