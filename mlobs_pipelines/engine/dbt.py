@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -15,9 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 
-PROJECT_FILES = ("*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "tests/**/*.sql")
+PROJECT_FILES = ("*.yml", "plugins/*.py", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "tests/**/*.sql")
+
+PARSED = "partial_parse.msgpack"
+"""What dbt keeps of a parse in its target folder."""
 
 START = "from dbt.cli.main import cli; cli()"
 """This interpreter's dbt, whatever PATH says; most of a build's 4 to 5 seconds go into importing it."""
@@ -42,8 +47,8 @@ def project_dir() -> Path:
 
 
 def project_version() -> str:
-    """A short digest of the project's files and of dbt's own versions: equal digests parse alike."""
-    digest = hashlib.sha256()
+    """A short digest of the project's place and files and of dbt's own versions: equal digests parse alike."""
+    digest = hashlib.sha256(f"{project_dir()}\n".encode())
     for package in ("dbt-core", "dbt-duckdb"):
         digest.update(f"{package} {importlib.metadata.version(package)}\n".encode())
     root = project_dir()
@@ -53,18 +58,30 @@ def project_version() -> str:
     return digest.hexdigest()[:16]
 
 
-def environment(database: Path, working: Path) -> dict[str, str]:
+def environment(home: Home, database: Path, working: Path) -> dict[str, str]:
     """Variables for dbt on one database file; ``working`` takes its target, log and spill folders.
 
-    They are the same on every run of one database, so that dbt need not parse the project again.
+    A new target folder begins with the project as parsed for ``manifest``: what differs from database to database is
+    not in dbt's profile, so that dbt takes it for its own.
+
+    Raises:
+        DbtError: the project cannot be parsed.
     """
+    parsed = working / "target" / PARSED
+    if not parsed.exists():
+        with published(parsed) as draft:
+            shutil.copyfile(manifest(home).with_name(PARSED), draft)
+    return _variables(database, working)
+
+
+def _variables(database: Path | None, working: Path) -> dict[str, str]:
     return {
         "DBT_PROJECT_DIR": str(project_dir()),
         "DBT_PROFILES_DIR": str(project_dir()),
         "DBT_TARGET_PATH": str(working / "target"),
         "DBT_LOG_PATH": str(working / "log"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "MLOBS_WAREHOUSE": str(database),
+        "MLOBS_WAREHOUSE": str(database) if database else "",
         "MLOBS_SPILL": str(working / "spill"),
     }
 
@@ -116,31 +133,39 @@ def _last_words(output: str) -> str:
 
 
 def manifest(home: Home) -> Path:
-    """The project's ``manifest.json``, parsed once per version of the project and of dbt.
+    """The project's ``manifest.json``, parsed once per version of the project and of dbt, for all of a person's homes.
 
-    Concurrent callers each parse aside; the first to finish is kept.
+    It is kept in the person's cache folder, or in the home where that cannot be written. Concurrent callers each parse
+    aside; the first to finish is kept.
 
     Raises:
         DbtError: the project cannot be parsed.
     """
-    kept = home.warehouse / "manifest" / project_version()
-    found = kept / "manifest.json"
-    if found.exists():
-        return found
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=kept.parent, prefix="."))
-    try:
-        variables = {
-            **environment(Path(":memory:"), draft),
-            "DBT_TARGET_PATH": str(draft / "target"),
-            "MLOBS_SPILL": "",
-        }
-        run_dbt(["parse"], variables)
+    version = project_version()
+    folders = _cache(home)
+    for folder in folders:
+        if (folder / version / "manifest.json").exists():
+            return folder / version / "manifest.json"
+    for folder in folders:
         try:
-            (draft / "target").rename(kept)
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(dir=folder, prefix="."))
         except OSError:
-            if not found.exists():
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return found
+            continue
+        try:
+            run_dbt(["parse"], _variables(None, draft))
+            with contextlib.suppress(OSError):  # another was faster
+                (draft / "target").rename(folder / version)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return folder / version / "manifest.json"
+    raise DbtError(f"cannot write to any of {', '.join(map(str, folders))}")
+
+
+def _cache(home: Home) -> list[Path]:
+    """Where a parse may be kept, the best place first."""
+    places = [home.warehouse / "dbt"]
+    with contextlib.suppress(RuntimeError):  # nobody's home folder is known
+        base = os.environ.get("XDG_CACHE_HOME")
+        places.insert(0, (Path(base) if base else Path.home() / ".cache") / "mlobs_pipelines" / "dbt")
+    return places

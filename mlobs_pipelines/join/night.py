@@ -55,7 +55,7 @@ def prepare(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[str,
             _write_run(home, spec, nights)
         except Error as error:
             raise JoinError(f"cannot write {file}: {_line(error)}") from error
-    return {**dbt.environment(file, _working(home, spec)), "MLOBS_LAKE": str(home.lake(spec.model))}
+    return {**dbt.environment(home, file, _working(home, spec)), "MLOBS_LAKE": str(home.lake(spec.model))}
 
 
 def build(environment: Mapping[str, str]) -> None:

@@ -103,7 +103,7 @@ def _bring_up_to_date(home: Home) -> bool:
         for name, columns in COLUMNS.items():
             engine.run(f"create table warehouse.{name} ({columns})")
     _load(home, file)
-    dbt.run_dbt(("run", "--select", "marts"), dbt.environment(file, _working(home)))
+    dbt.run_dbt(("run", "--select", "marts"), dbt.environment(home, file, _working(home)))
     with _attached(home, file) as engine:
         engine.run(f"create table warehouse.built_by as select {sql.text(dbt.project_version())} as project")
     return True

@@ -127,7 +127,7 @@ def test_the_tests_of_the_marts_and_the_unit_tests_of_the_project_pass(built):
             "create or replace table warehouse.run_nights (arrival_date date, files varchar); "
             "create or replace table warehouse.run_parameters (mode varchar, maturity_days int, negative_label varchar)"
         )
-    dbt.run_dbt(("test", "--select", "marts"), dbt.environment(file, file.parent))
+    dbt.run_dbt(("test", "--select", "marts"), dbt.environment(built, file, file.parent))
 
 
 def test_a_number_is_shown_as_restated_last_and_final_before_provisional(home):
