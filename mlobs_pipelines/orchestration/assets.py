@@ -10,7 +10,7 @@ import dagster as dg
 
 from mlobs_pipelines.orchestration import checks, evidence
 from mlobs_pipelines.orchestration.bookkeeping import record
-from mlobs_pipelines.orchestration.step import Result, describe_nights, step
+from mlobs_pipelines.orchestration.step import Result, describe, step
 from mlobs_pipelines.orchestration.wiring import Wiring, say
 
 PROFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -73,30 +73,25 @@ def ingest(wiring: Wiring) -> dg.AssetsDefinition:
         history = evidence.intake(home, spec.model, shown)
         for name in ("predictions", "labels"):
             rows = {night: counts.get((night, name), evidence.Intake()) for night in nights}
-            describe_nights(context, wiring.key(name), ((night, row.accepted) for night, row in rows.items()))
             arrived = [(night, float(history.get((night, name), evidence.Intake()).accepted)) for night in shown]
-            yield dg.MaterializeResult(
-                asset_key=wiring.key(name),
-                metadata={
-                    **_lake(wiring, name, nights[-1]),
-                    "accepted": sum(row.accepted for row in rows.values()),
-                    "nights": dg.MetadataValue.md(_nights_table(rows)),
-                    "accepted per night": dg.MetadataValue.md(evidence.plot(f"accepted {name}", arrived, bars=True)),
-                },
-            )
-        yield dg.MaterializeResult(
-            asset_key=wiring.key("intake"),
-            metadata={**_lake(wiring, "intake", nights[-1]), "notes": dg.MetadataValue.json(list(report.notes))},
-        )
+            latest = {
+                **_lake(wiring, name, nights[-1]),
+                "nights": dg.MetadataValue.md(_nights_table(rows)),
+                "accepted per night": dg.MetadataValue.md(evidence.plot(f"accepted {name}", arrived, bars=True)),
+            }
+            describe(context, wiring.key(name), {night: row.accepted for night, row in rows.items()}, latest)
+            yield dg.MaterializeResult(asset_key=wiring.key(name))
+        latest = {**_lake(wiring, "intake", nights[-1]), "notes": dg.MetadataValue.json(list(report.notes))}
+        describe(context, wiring.key("intake"), evidence.row_counts(home, spec.model, "intake", nights), latest)
+        yield dg.MaterializeResult(asset_key=wiring.key("intake"))
         reasons = evidence.refusals(home, spec.model, nights)
-        yield dg.MaterializeResult(
-            asset_key=wiring.key("quarantine"),
-            metadata={
-                "rows": sum(row.quarantined for row in counts.values()),
-                "reasons": dg.MetadataValue.md(evidence.markdown_table(("reason", "source", "rows"), reasons)),
-                "folder": dg.MetadataValue.path(home.quarantine_file(spec.model, nights[-1]).parent),
-            },
-        )
+        refused = {night: sum(row.quarantined for (day, _), row in counts.items() if day == night) for night in nights}
+        latest = {
+            "reasons": dg.MetadataValue.md(evidence.markdown_table(("reason", "source", "rows"), reasons)),
+            "folder": dg.MetadataValue.path(home.quarantine_file(spec.model, nights[-1]).parent),
+        }
+        describe(context, wiring.key("quarantine"), refused, latest)
+        yield dg.MaterializeResult(asset_key=wiring.key("quarantine"))
         found = list(checks.judge_intake(wiring, nights, counts))
         if stopped := checks.failed_blocking(found):
             record(wiring, nights, context, "failed", f"broken data: {'; '.join(stopped)}")
@@ -116,8 +111,9 @@ def profiles(wiring: Wiring) -> dg.AssetsDefinition:
 
         steps.profile(home, spec, nights, progress=say(context))
         for name in PROFILES:
-            describe_nights(context, wiring.key(name), evidence.row_counts(home, spec.model, name, nights).items())
-            yield dg.MaterializeResult(asset_key=wiring.key(name), metadata=_lake(wiring, name, nights[-1]))
+            counts = evidence.row_counts(home, spec.model, name, nights)
+            describe(context, wiring.key(name), counts, _lake(wiring, name, nights[-1]))
+            yield dg.MaterializeResult(asset_key=wiring.key(name))
 
     specs = [
         wiring.spec_of(name, text, [*deps, *reference], kinds={"parquet", "duckdb"})
@@ -133,28 +129,25 @@ def metrics(wiring: Wiring) -> dg.AssetsDefinition:
     measured = wiring.spec_of(
         "metrics", "Every metric of the model, as known on the night that wrote it.", ["intake", *PROFILES], kinds=kinds
     )
-    runs = wiring.spec_of("runs", "For every night, the last run that worked on it.", ["intake"], kinds=kinds)
+    runs = wiring.spec_of("runs", "For every night, the last run that worked on it.", ["metrics"], kinds=kinds)
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         from mlobs_pipelines.orchestration import steps
 
         steps.measure(home, spec, nights, context.run.run_id, progress=say(context))
-        describe_nights(context, measured.key, evidence.metric_counts(home, spec.model, nights).items())
         title = f"{evidence.HEADLINE[spec.task]}, {max(spec.monitors.window_days)} days"
-        latest = home.store_file("metrics", spec.model, nights[-1])
-        yield dg.MaterializeResult(
-            asset_key=measured.key,
-            metadata={
-                "file": dg.MetadataValue.path(latest),
-                "dagster/column_schema": _schema(evidence.columns(latest)),
-                "headline": dg.MetadataValue.md(evidence.plot(title, evidence.headline(home, spec, nights[-1]))),
-            },
-        )
+        file = home.store_file("metrics", spec.model, nights[-1])
+        latest = {
+            "file": dg.MetadataValue.path(file),
+            "dagster/column_schema": _schema(evidence.columns(file)),
+            "headline": dg.MetadataValue.md(evidence.plot(title, evidence.headline(home, spec, nights[-1]))),
+        }
+        describe(context, measured.key, evidence.metric_counts(home, spec.model, nights), latest)
+        yield dg.MaterializeResult(asset_key=measured.key)
         record(wiring, nights, context, "done")
-        yield dg.MaterializeResult(
-            asset_key=runs.key,
-            metadata={"file": dg.MetadataValue.path(home.store_file("runs", spec.model, nights[-1]))},
-        )
+        file = home.store_file("runs", spec.model, nights[-1])
+        describe(context, runs.key, dict.fromkeys(nights, 1), {"file": dg.MetadataValue.path(file)})
+        yield dg.MaterializeResult(asset_key=runs.key)
 
     return step(wiring, "measure", [measured, runs], work)
 

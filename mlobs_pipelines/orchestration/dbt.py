@@ -22,7 +22,7 @@ from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.orchestration import behind, evidence
 from mlobs_pipelines.orchestration.bookkeeping import recorded
 from mlobs_pipelines.orchestration.partitions import nights_of
-from mlobs_pipelines.orchestration.step import describe_nights
+from mlobs_pipelines.orchestration.step import describe
 from mlobs_pipelines.orchestration.wiring import RETRIES, Wiring, one_line, progress
 
 BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -119,7 +119,7 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
             events, error = _build(context, wiring, environment)
             if error is None and facts in context.selected_asset_keys:
                 label_join.export(home, spec, affected)
-                describe_nights(context, facts, evidence.row_counts(home, spec.model, "label_facts", nights).items())
+                describe(context, facts, evidence.row_counts(home, spec.model, "label_facts", nights))
             yield from events
             if error:
                 raise error

@@ -79,7 +79,7 @@ def recent(home: Home, model: str, last: dt.date, table: str = "intake") -> list
 
 def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[tuple[dt.date, float | None]]:
     """The model's headline metric over the longest window, by its last day, as known on ``last``."""
-    folder = home.root / "store" / "metrics" / spec.model
+    folder = home.store_folder("metrics", spec.model)
     written = [home.store_file("metrics", spec.model, night) for night in nights(folder) if night <= last]
     days = max(spec.monitors.window_days)
     found = _rows(

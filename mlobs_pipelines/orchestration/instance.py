@@ -36,6 +36,9 @@ retention:
 
 telemetry:
   enabled: false
+
+nux:
+  enabled: false                # no welcome dialog that asks for an address
 """
 
 

@@ -17,7 +17,7 @@ def alone(home: Home, model: str, waiting: Callable[[], None] | None = None) -> 
     """Hold the model's lock, and sweep what a killed run of the model left; ``waiting`` tells of another run."""
     with exclusive(home.lock_file(model), waiting=waiting):
         folders = [home.lake(model), home.root / "quarantine" / model]
-        for folder in [*folders, *(home.root / "store" / table / model for table in STORE_TABLES)]:
+        for folder in [*folders, *(home.store_folder(table, model) for table in STORE_TABLES)]:
             sweep_drafts(folder)
         for folder in (home.warehouse, home.root / "store" / "models"):
             for draft in folder.glob(f".{model}.*.draft"):  # a model's name holds no dot

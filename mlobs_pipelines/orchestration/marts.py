@@ -20,20 +20,18 @@ def marts(wiring: Wiring) -> dg.AssetsDefinition:
     spec, home = wiring.spec, wiring.home
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
-        del nights  # the snapshot is of all of them
         from mlobs_pipelines.orchestration import steps
 
         steps.publish(home, [spec])
         for key in sorted(context.selected_asset_keys):
             rows, shown = evidence.mart(home, spec.model, key.path[-1])
-            yield dg.MaterializeResult(
-                asset_key=key,
-                metadata={
-                    "dagster/row_count": rows,
-                    "first rows": dg.MetadataValue.md(shown),
-                    "file": dg.MetadataValue.path(home.results),
-                },
-            )
+            latest = {
+                "dagster/row_count": rows,
+                "first rows": dg.MetadataValue.md(shown),
+                "file": dg.MetadataValue.path(home.results),
+            }
+            context.add_asset_metadata(latest, key, nights[-1].isoformat())
+            yield dg.MaterializeResult(asset_key=key)
 
     return step(wiring, "publish", mart_specs(wiring), work)
 

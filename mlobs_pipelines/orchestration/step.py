@@ -2,7 +2,7 @@
 """One step of a model in Dagster: it does all of its work for a run's nights, and reports what the run selected."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -42,11 +42,21 @@ def step(
     return run
 
 
-def describe_nights(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Iterable[tuple[dt.date, int]]) -> None:
-    """Say how many rows each night's partition of an asset holds."""
-    if key in context.selected_asset_keys:
-        for night, count in rows:
-            context.add_asset_metadata({"dagster/partition_row_count": count}, key, night.isoformat())
+def describe(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    rows: Mapping[dt.date, int],
+    latest: Mapping[str, Any] | None = None,
+) -> None:
+    """Say how many rows each night's partition of an asset holds, and more of the last, which its page shows.
+
+    Only of the last, because Dagster stores metadata once a partition.
+    """
+    if key not in context.selected_asset_keys:
+        return
+    for night, count in rows.items():
+        more = latest if latest and night == max(rows) else {}
+        context.add_asset_metadata({"dagster/partition_row_count": count, **more}, key, night.isoformat())
 
 
 def _selected(context: dg.AssetExecutionContext, results: Iterable[Result]) -> Iterator[Result]:

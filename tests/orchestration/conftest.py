@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from mlobs_pipelines.engine.dbt import manifest
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
@@ -62,19 +60,10 @@ def write_day(home: Home, day: dt.date, rows: int = 60, bad: int = 0) -> None:
         frame.write_parquet(path)
 
 
-@pytest.fixture(scope="session")
-def parsed(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home in which dbt's project has been parsed, which takes seconds."""
-    home = Home(tmp_path_factory.mktemp("parsed"))
-    manifest(home)
-    return home
-
-
 @pytest.fixture
-def empty_home(tmp_path: Path, parsed: Home) -> Home:
+def empty_home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "home")
     home.models.mkdir(parents=True)
-    shutil.copytree(parsed.warehouse, home.warehouse)
     return home
 
 
