@@ -41,6 +41,9 @@ def health(home: Home, now: dt.datetime, model: str | None = None) -> list[dict[
     return sorted(rows, key=lambda row: (_SEVERITY.get(str(row["status"]), 1), row["model"]))
 
 
+LONG_SILENCE = 31
+"""Nights after which a model is rather out of service than late."""
+
 _SEVERITY = {"broken spec": 0, "failed": 0, "alert": 0, "warn": 1, "late": 1, "never run": 2, "ok": 3}
 
 
@@ -78,10 +81,11 @@ def render(rows: list[dict[str, Any]]) -> str:
             _percent(row.get("quarantined_rate")),
         )
         behind = row.get("nights_behind")
-        if behind and behind > 0:
-            notes.append(
-                f"{row['model']}: {behind} night{'s' if behind > 1 else ''} behind; run: mlobs run {row['model']}"
-            )
+        if behind and behind > LONG_SILENCE:
+            notes.append(f"{row['model']}: no night was run since {row['last_night']}; is it still in service?")
+        elif behind and behind > 0:
+            plural = "s" if behind > 1 else ""
+            notes.append(f"{row['model']}: {behind} night{plural} behind; run: mlobs run {row['model']}")
         if row.get("last_run_error"):
             notes.append(f"{row['model']}: {row['last_run_error']}")
     return "\n".join([_text(table), *notes])
