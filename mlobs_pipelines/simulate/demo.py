@@ -11,7 +11,27 @@ from mlobs_pipelines.store.layout import Home
 MODEL = NAME
 DEMO_SEED, DEMO_DAYS, DEMO_PAYMENTS = 7, 60, 2500
 
-DEMO_QUERIES: list[tuple[str, str]] = []
+DEMO_QUERIES: list[tuple[str, str]] = [
+    (
+        "The fraud rate of the first week, as it was known week by week: frauds are reported before the rest is confirmed",
+        "select as_of, round(value, 4) as fraud_rate, round(lower, 4) as lower, round(upper, 4) as upper, labeled_rows, "
+        "status from metrics where metric = 'base_rate' and family = 'performance' and role = 'production' "
+        "and version = '' and segment = '' and window_start = '2026-01-01' and window_end = '2026-01-07' "
+        "and (as_of - date '2026-01-07') % 7 = 0 order by as_of",
+    ),
+    (
+        "The two versions side by side, on the newest week that both served",
+        "select metric, version, role, round(value, 3) as value, round(lower, 3) as lower, round(upper, 3) as upper, "
+        "rows, labeled_rows, status from version_comparison where window_days = 7 "
+        "and metric in ('roc_auc', 'recall', 'latency_p95') order by metric, version, role",
+    ),
+    (
+        "Where the model tells fraud from the rest worst",
+        "select segment, round(value, 3) as roc_auc, round(lower, 3) as lower, round(upper, 3) as upper, labeled_rows, "
+        "window_end from latest_metrics where metric = 'roc_auc' and family = 'performance' and role = 'production' "
+        "and version = '' and window_days = 28 order by value limit 5",
+    ),
+]
 """Title and SQL of the queries that the demo ends with."""
 
 
