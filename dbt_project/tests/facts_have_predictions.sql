@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'label_facts'}}}) }}
+
 -- A fact is about a prediction that had arrived and had not failed, and tells its dates as the prediction does.
 select *
 from {{ ref('label_facts') }}

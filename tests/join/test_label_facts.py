@@ -202,6 +202,6 @@ def test_a_broken_promise_fails_the_build_with_one_line_that_says_where(tmp_path
     home, spec = Home(tmp_path), spec_of()
     made = history([prediction("a", 0, 0), prediction("a", 0, 1)], [label("a", "1", 1)])
     made.write(home, spec, NIGHTS[:2])
-    with pytest.raises(JoinError, match=r"unique_together.*see .*dbt\.log") as caught:
+    with pytest.raises(JoinError, match=r"each_prediction_once.*see .*dbt\.log") as caught:
         join(home, spec, NIGHTS[:2])
     assert "\n" not in str(caught.value)
