@@ -29,7 +29,7 @@ DEMO_QUERIES: list[tuple[str, str]] = [
         "Where the model tells fraud from the rest worst",
         "select segment, round(value, 3) as roc_auc, round(lower, 3) as lower, round(upper, 3) as upper, labeled_rows, "
         "window_end from latest_metrics where metric = 'roc_auc' and family = 'performance' and role = 'production' "
-        "and version = '' and window_days = 28 order by value limit 5",
+        "and version = '' and window_days = 7 order by value limit 5",
     ),
 ]
 """Title and SQL of the queries that the demo ends with."""
