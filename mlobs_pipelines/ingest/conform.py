@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.ingest.readers import Column, Opened, UnreadableError
@@ -20,6 +21,7 @@ from mlobs_pipelines.ingest.values import (
     as_vector,
     day,
     norm,
+    parsed_once,
     quoted,
     raw_text,
     type_class,
@@ -195,17 +197,15 @@ def _failed(column: Column | None) -> str:
         return f"coalesce(not {c}, false)"
     text = f"lower(trim({raw_text(column)}))"
     number = f"try_cast({text} as double)"
-    fine = f"{text} in ('', 'ok', 'success', 'succeeded', 'true') or regexp_full_match({text}, '2(xx|[0-9][0-9])')"
+    fine = f"regexp_full_match({text}, '|ok|success|succeeded|true|2(xx|[0-9][0-9])')"
     return f"case when {c} is null then false when {number} is not null then {number} >= 400 else not ({fine}) end"
 
 
-def _scores(
-    spec: ModelSpec, opened: Opened
-) -> tuple[dict[str, str], list[tuple[str, str]], list[tuple[str, Column, str]]]:
-    """Of a row's outputs: {lake column: SQL}, reasons to refuse it, and (field, column, SQL of invalid) of failed rows."""
+def _scores(spec: ModelSpec, opened: Opened) -> tuple[dict[str, str], list[tuple[str, str]], list[Invalid]]:
+    """Of a row's outputs: {lake column: SQL}, reasons to refuse it, and what may be invalid of failed rows."""
     values: dict[str, str] = {}
     reasons: list[tuple[str, str]] = []
-    invalid: list[tuple[str, Column, str]] = []
+    invalid: list[Invalid] = []
     parsed: list[str] = []
     for i, (_, name) in enumerate(score_columns(spec)):
         column = _column(opened, name)
@@ -217,12 +217,14 @@ def _scores(
         ]
         if spec.task == "regression":
             values["prediction"] = v
-            invalid.append((name, column, f"p_failed and {number.bad}"))
+            invalid.append(Invalid(name, column, f"p_failed and {number.bad}", f"p_failed and {number.doubt}"))
         else:
             outside = f"({v}) not between 0 and 1"
             refused.append((f"not p_failed and {outside}", _said(column, "is not between 0 and 1")))
             values["score" if spec.task == "binary" else f"score_{i}"] = f"case when ({v}) between 0 and 1 then {v} end"
-            invalid.append((name, column, f"p_failed and ({number.bad} or coalesce({outside}, false))"))
+            invalid.append(
+                Invalid(name, column, f"p_failed and ({number.bad} or coalesce({outside}, false))", "p_failed")
+            )
         reasons += refused
         parsed.append(f"({v})")
     if spec.task == "multiclass":
@@ -256,10 +258,10 @@ def _field(opened: Opened, name: str) -> Column | None:
     return opened.column(name) or (folded[0] if folded else None)
 
 
-def _fields(opened: Opened, schema: Schema | None) -> tuple[dict[str, str], list[tuple[str, Column, str]]]:
-    """{lake column: SQL} of the stored fields, and (field, column, SQL of invalid)."""
+def _fields(opened: Opened, schema: Schema | None) -> tuple[dict[str, str], list[Invalid]]:
+    """{lake column: SQL} of the stored fields, and what may be invalid of them."""
     values: dict[str, str] = {}
-    invalid: list[tuple[str, Column, str]] = []
+    invalid: list[Invalid] = []
     for name, kind in (schema.fields if schema else {}).items():
         column = _field(opened, name)
         if column is None:
@@ -275,7 +277,7 @@ def _fields(opened: Opened, schema: Schema | None) -> tuple[dict[str, str], list
             found = as_number(column) if kind == "numeric" else as_category(column)
         values = values | {f"f_{name}": found.value} if kind != "embedding" else _vector_first(values, name, found)
         if found.bad != "false":
-            invalid.append((name, column, found.bad))
+            invalid.append(Invalid(name, column, found.bad, found.doubt))
     return values, invalid
 
 
@@ -284,16 +286,27 @@ def _vector_first(values: dict[str, str], name: str, found: Value) -> dict[str, 
     return values | {f"f_{name}": found.value, f"n_{name}": length}
 
 
-def _invalid_fields(invalid: Sequence[tuple[str, Column, str]]) -> str:
+@dataclass(frozen=True)
+class Invalid:
+    """A field whose delivered value is noted where ``bad`` holds, which it can only where the cheap ``doubt`` does."""
+
+    name: str
+    column: Column
+    bad: str
+    doubt: str
+
+
+def _invalid_fields(invalid: Sequence[Invalid]) -> str:
     """SQL for null, or the JSON object of the fields that could not be conformed and what stood there."""
     if not invalid:
         return "cast(null as varchar)"
     entries = ", ".join(
-        f"{{'k': {sql.text(name)}, 'v': case when {bad} then left({raw_text(column)}, {LONGEST_INVALID}) end}}"
-        for name, column, bad in invalid
+        f"{{'k': {sql.text(i.name)}, 'v': case when {i.bad} then left({raw_text(i.column)}, {LONGEST_INVALID}) end}}"
+        for i in invalid
     )
     found = f"to_json(map_from_entries(list_filter([{entries}], lambda e: e.v is not null)))"
-    return f"case when {' or '.join(f'({bad})' for _, _, bad in invalid)} then cast({found} as varchar) end"
+    doubts = " or ".join(f"({i.doubt})" for i in invalid)
+    return f"case when {doubts} then nullif(cast({found} as varchar), '{{}}') end"
 
 
 def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) -> str:
@@ -303,6 +316,12 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
     ``raw`` is null where the row is fine.
     """
     p = spec.predictions
+    numeric = [name for name, kind in (schema.fields if schema else {}).items() if kind == "numeric"]
+    opened = parsed_once(
+        opened,
+        numbers=[*numeric, *(name for _, name in score_columns(spec)), p.latency_ms or ""],
+        times=[p.time, p.arrived_at or ""],
+    )
     id_, time = _column(opened, p.id), _column(opened, p.time)
     arrived = _column(opened, p.arrived_at) if p.arrived_at else None
     version, role = (_column(opened, n) if n else None for n in (p.version, p.role))
@@ -322,14 +341,16 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
     if latency:
         number = as_number(latency)
         negative = f"coalesce(({number.value}) < 0, false)"
-        invalid.append((latency.name, latency, f"({number.bad} or {negative})"))
+        invalid.append(
+            Invalid(latency.name, latency, f"({number.bad} or {negative})", f"({number.doubt} or {negative})")
+        )
         parsed["latency_ms"] = f"case when ({number.value}) >= 0 then {number.value} end"
     if acted:
         parsed["p_acted"] = as_class(acted, spec)
         unknown = f"({acted.at} is not null and {as_text(acted)} is not null and coalesce(p_acted is null or length(p_acted) > {LONGEST_TEXT}, true))"
-        invalid.append((acted.name, acted, unknown))
-    taken = {name for name, _, _ in invalid}
-    invalid += [entry for entry in invalid_fields if entry[0] not in taken]
+        invalid.append(Invalid(acted.name, acted, unknown, unknown))
+    taken = {entry.name for entry in invalid}
+    invalid += [entry for entry in invalid_fields if entry.name not in taken]
 
     reasons = [*_id_reasons(id_, "p_id"), *_time_reasons(time, "event_time")]
     if arrived:
@@ -390,6 +411,7 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
 def conform_labels(spec: ModelSpec, opened: Opened) -> str:
     """SQL for every row of a file of labels: prediction_id, label, available_at, own_date, line, reason, raw."""
     labels = labels_of(spec)
+    opened = parsed_once(opened, numbers=[labels.value], times=[labels.available_at])
     id_, value, available = (_column(opened, n) for n in (labels.id, labels.value, labels.available_at))
     parsed = {"p_id": as_text(id_), "available_at": as_time(available)}
     reasons = [*_id_reasons(id_, "p_id"), *_time_reasons(available, "available_at")]
@@ -414,6 +436,7 @@ def conform_labels(spec: ModelSpec, opened: Opened) -> str:
 
 def conform_reference(spec: ModelSpec, schema: Schema, opened: Opened) -> str:
     """SQL for every row of a file of reference data: outputs, failed, invalid_fields, fields, label; null where absent."""
+    opened = parsed_once(opened, numbers=[n for n, kind in schema.fields.items() if kind == "numeric"], times=[])
     fields, invalid = _fields(opened, schema)
     columns = {
         n: f"cast(null as {t})"

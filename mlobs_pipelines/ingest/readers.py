@@ -47,13 +47,16 @@ class UnreadableError(Exception):
 class Column:
     """A column as delivered: its name, the engine's type, and the safe name it has in the relation.
 
-    ``hidden``: its values must not be shown (they are kept as a keyed hash only).
+    ``hidden``: its values must not be shown (they are kept as a keyed hash only). ``number`` and ``time``: columns of
+    the relation that hold the value read as such already, where ``values.parsed_once`` has put them.
     """
 
     name: str
     type: str
     at: str
     hidden: bool = False
+    number: str | None = None
+    time: str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,18 +197,18 @@ def _bytes(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
 
 
-def _stage_text(engine: DuckDBEngine, path: Path, staged: Path, options: str) -> str | None:
+def _stage_text(engine: DuckDBEngine, path: Path, staged: Path, options: str, chosen: str = "*") -> str | None:
     """Parse a file of lines into ``staged``; the relation of refused lines, or None."""
     table = f"refused_{staged.name.split('.')[0]}"
     try:
-        _parse(engine, path, staged, options, table)
+        _parse(engine, path, staged, options, chosen, table)
     except Error as error:
         # The parser wants one kind of line end in a file; logs written by several systems mix them.
         if "invalid state" not in str(error):
             raise
         same = staged.with_suffix(".lines")
         _with_one_line_end(path, same)
-        _parse(engine, same, staged, options, table)
+        _parse(engine, same, staged, options, chosen, table)
     if not engine.rows(f"select 1 from {table} limit 1"):
         return None
     reasons = " ".join(f"when {sql.text(k)} then {sql.text(v)}" for k, v in _REJECTED.items())
@@ -215,7 +218,7 @@ def _stage_text(engine: DuckDBEngine, path: Path, staged: Path, options: str) ->
     )
 
 
-def _parse(engine: DuckDBEngine, path: Path, staged: Path, options: str, table: str) -> None:
+def _parse(engine: DuckDBEngine, path: Path, staged: Path, options: str, chosen: str, table: str) -> None:
     with path.open("rb") as handle:
         compression = "gzip" if handle.read(2) == b"\x1f\x8b" else "none"
     engine.run(f"drop table if exists {table}")
@@ -225,7 +228,7 @@ def _parse(engine: DuckDBEngine, path: Path, staged: Path, options: str, table: 
         f"store_rejects = true, rejects_table = {sql.text(table)}, rejects_scan = {sql.text(table + '_scans')}, "
         f"max_line_size = {LONGEST_LINE})"
     )
-    engine.run(f"copy (select * from {reading}) to {sql.text(str(staged))} (format parquet, compression zstd)")
+    engine.run(f"copy (select {chosen} from {reading}) to {sql.text(str(staged))} (format parquet)")
 
 
 def _with_one_line_end(path: Path, target: Path) -> None:
@@ -243,17 +246,18 @@ def read_jsonl(engine: DuckDBEngine, path: Path, stage: Path, table: str | None)
     lines = stage / f"{path.name}.lines.parquet"
     # No JSON text has a raw control character, so none can be cut in two by this delimiter.
     options = "header = false, delim = '\x01', quote = '', escape = '', nullstr = '\x02', columns = {line: 'VARCHAR'}"
-    rejected = _stage_text(engine, path, lines, options)
-    scan = f"(select line from read_parquet({sql.text(str(lines))}) where trim(line, ' \t\r') != '')"
+    kind = "case when json_valid(line) then json_type(line) end as kind"
+    rejected = _stage_text(engine, path, lines, options, f"line, {kind}")
+    scan = f"(select line, kind from read_parquet({sql.text(str(lines))}) where trim(line, ' \t\r') != '')"
     verdict = (
-        "case when not json_valid(line) then 'the line is not JSON' "
-        "when json_type(line) != 'OBJECT' then 'the line is not a JSON object' end"
+        "case when kind is null then 'the line is not JSON' "
+        "when kind != 'OBJECT' then 'the line is not a JSON object' end"
     )
-    broken = f"(select line, {verdict} as reason from {scan} where {verdict} is not null)"
+    broken = f"(select line, {verdict} as reason from {scan} where kind is distinct from 'OBJECT')"
     malformed = [f"select * from {rejected}"] if rejected else []
     if engine.rows(f"select 1 from {broken} limit 1"):
         malformed += _numbered(engine, path, broken)
-    kept = f"select line from {scan} where {verdict} is null"
+    kept = f"select line from {scan} where kind = 'OBJECT'"
     names = sorted(str(row[0]) for row in engine.rows(f"select distinct unnest(json_keys(line)) from ({kept})"))
     refused = f"({' union all '.join(malformed)})" if malformed else None
     if not names:
@@ -264,7 +268,7 @@ def read_jsonl(engine: DuckDBEngine, path: Path, stage: Path, table: str | None)
     values = ", ".join(f"v[{i + 1}] as {c.at}" for i, c in enumerate(columns))
     staged = stage / f"{path.name}.parquet"
     query = f"select {values} from (select json_extract_string(line, [{pointers}]) as v from ({kept}))"
-    engine.run(f"copy ({query}) to {sql.text(str(staged))} (format parquet, compression zstd)")
+    engine.run(f"copy ({query}) to {sql.text(str(staged))} (format parquet)")
     return Opened(
         columns, f"(select *, cast(null as bigint) as line from read_parquet({sql.text(str(staged))}))", refused
     )

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.readers import Column, Opened
 from mlobs_pipelines.ingest.sources import IngestError, nearest
-from mlobs_pipelines.ingest.values import MISSING_WORDS, as_text, raw_text, type_class
+from mlobs_pipelines.ingest.values import as_text, missing_word, raw_text, type_class
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
@@ -163,9 +162,8 @@ def _infer(engine: DuckDBEngine, columns: Sequence[tuple[Opened, Column]]) -> tu
 
 
 def _infer_text(engine: DuckDBEngine, columns: Sequence[tuple[Opened, Column]]) -> tuple[str, str]:
-    words = ", ".join(sql.text(w) for w in MISSING_WORDS)
     values = " union all ".join(f"select {as_text(c)} as x from {opened.relation}" for opened, c in columns)
-    numeric = f"(try_cast(trim(x) as double) is not null or lower(trim(x)) in ({words}))"
+    numeric = f"(try_cast(x as double) is not null or {missing_word('x')})"
     ((rows, present, numbers, times, nested, distinct),) = engine.rows(
         f"select count(*), count(x), count(*) filter (where {numeric}), "
         "count(*) filter (where length(x) between 8 and 40 and x similar to '[0-9]{4}-?[0-9]{2}-?[0-9]{2}.*' "

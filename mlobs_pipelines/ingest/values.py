@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.ingest.readers import Column
+from mlobs_pipelines.ingest.readers import Column, Opened
 from mlobs_pipelines.spec.model import ModelSpec
 
 LONGEST_TEXT = 1024
@@ -16,8 +17,8 @@ LONGEST_SHOWN = 80
 LONGEST_INVALID = 200
 """Characters of an invalid value that is kept beside its row."""
 FIRST_YEAR, LAST_YEAR = 1970, 2262
-MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a")
-"""Spellings of a missing number in text."""
+_MISSING_WORDS = " *(|nan|null|none|na|n/a) *"
+"""Spellings of a missing number in text, as a pattern."""
 
 _INTEGER = re.compile(r"^U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$")
 
@@ -41,10 +42,14 @@ def type_class(column_type: str) -> str:
 
 @dataclass(frozen=True)
 class Value:
-    """SQL for a conformed value, and SQL that is true where something was there but could not be conformed."""
+    """SQL for a conformed value, and SQL that is true where something was there but could not be conformed.
+
+    ``doubt`` is true wherever ``bad`` is, may be true elsewhere, and is cheap: it is asked of every row.
+    """
 
     value: str
     bad: str
+    doubt: str
 
 
 def raw_text(column: Column) -> str:
@@ -69,29 +74,70 @@ def as_category(column: Column) -> Value:
     """A category: text of bounded length."""
     text = as_text(column)
     long = f"length({text}) > {LONGEST_TEXT}"
-    return Value(f"case when {long} then null else {text} end", f"coalesce({long}, false)")
+    return Value(
+        f"case when {long} then null else {text} end", f"coalesce({long}, false)", f"strlen({text}) > {LONGEST_TEXT}"
+    )
 
 
 def as_number(column: Column) -> Value:
     """A finite double; NaN and the usual words for it are null, infinity and anything else are bad."""
     kind, c = type_class(column.type), column.at
     if kind == "integer" or column.type.upper().startswith("DECIMAL"):
-        return Value(f"cast({c} as double)", "false")
+        return Value(f"cast({c} as double)", "false", "false")
     if kind == "bool":
-        return Value(f"cast(cast({c} as integer) as double)", "false")
+        return Value(f"cast(cast({c} as integer) as double)", "false", "false")
     if kind == "float":
-        return Value(f"case when isfinite({c}) then cast({c} as double) end", f"coalesce(isinf({c}), false)")
+        bad = f"coalesce(isinf({c}), false)"
+        return Value(f"case when isfinite({c}) then cast({c} as double) end", bad, f"isinf({c})")
     if kind == "text":
-        text = f"trim({raw_text(column)})"
-        x = f"try_cast({text} as double)"
-        words = ", ".join(sql.text(w) for w in MISSING_WORDS)
-        bad = f"{c} is not null and not coalesce(isfinite({x}), false) and lower({text}) not in ({words})"
-        return Value(f"case when isfinite({x}) then {x} end", f"({bad})")
-    return Value("cast(null as double)", f"({c} is not null)")
+        text = raw_text(column)
+        x = column.number or _finite(f"try_cast({text} as double)")
+        words = missing_word(text)
+        doubt = f"({c} is not null and {x} is null)"
+        return Value(x, f"({doubt} and not {words})", doubt)
+    return Value("cast(null as double)", f"({c} is not null)", f"({c} is not null)")
+
+
+def missing_word(text: str) -> str:
+    """SQL that is true where text is a word for a missing number.
+
+    A pattern, not a list: the engine makes a join of a long list, for every column and row.
+    """
+    return f"regexp_full_match({text}, {sql.text(_MISSING_WORDS)}, 'i')"
+
+
+def _finite(number: str) -> str:
+    return f"case when isfinite({number}) then {number} end"
 
 
 def as_time(column: Column) -> str:
     """SQL for a UTC timestamp, or null: naive times are UTC, zoned ones converted, numbers since 1970 by magnitude."""
+    t = column.time or _moment(column)
+    return f"case when year({t}) between {FIRST_YEAR} and {LAST_YEAR} then {t} end"
+
+
+def parsed_once(opened: Opened, *, numbers: Iterable[str], times: Iterable[str]) -> Opened:
+    """The same file with these columns read as numbers and times once a row, however often that is asked for."""
+    asked, moments = {n.lower() for n in numbers}, {n.lower() for n in times}
+    columns, added, checked = [], [], []
+    for column in opened.columns:
+        if column.name.lower() in asked and type_class(column.type) == "text":
+            column = replace(column, number=f"n_{column.at}")  # noqa: PLW2901 - the same column, better known
+            added.append(f"try_cast({raw_text(column)} as double) as r_{column.at}")
+            checked.append(f"{_finite(f'r_{column.at}')} as n_{column.at}")
+        if column.name.lower() in moments:
+            added.append(f"{_moment(column)} as t_{column.at}")
+            column = replace(column, time=f"t_{column.at}")  # noqa: PLW2901
+        columns.append(column)
+    if not added:
+        return opened
+    relation = f"(select *, {', '.join(added)} from {opened.relation})"
+    if checked:
+        relation = f"(select *, {', '.join(checked)} from {relation})"
+    return replace(opened, columns=tuple(columns), relation=relation)
+
+
+def _moment(column: Column) -> str:
     kind, c = type_class(column.type), column.at
     if kind == "time":
         zoned = "WITH TIME ZONE" in column.type.upper() or column.type.upper() == "TIMESTAMPTZ"
@@ -113,7 +159,7 @@ def as_time(column: Column) -> str:
         )
     else:
         return "cast(null as timestamp)"
-    return f"case when year({t}) between {FIRST_YEAR} and {LAST_YEAR} then {t} end"
+    return t
 
 
 def _since_1970(x: str, *, whole: bool) -> str:
@@ -142,22 +188,24 @@ def as_class(column: Column, spec: ModelSpec) -> str:
     if spec.task == "binary" and spec.positive_class in ("true", "false"):
         return f"case when lower(trim({text})) in ('true', 'false') then lower(trim({text})) end"
     known = spec.classes if spec.task == "multiclass" else (spec.positive_class,)
-    listed = ", ".join(sql.text(k) for k in known)
+    whole = [k for k in known if re.fullmatch(r"-?[0-9]+", k)]
+    if kind != "text" or not whole:
+        return text
     # Text files know no types: 1.0 there is class 1 where the spec says so.
-    return f"case when {plain} in ({listed}) then {plain} else {text} end" if kind == "text" else text
+    return f"case when {' or '.join(f'{plain} = {sql.text(k)}' for k in whole)} then {plain} else {text} end"
 
 
 def as_vector(column: Column, size: int | None) -> Value:
     """A list of finite doubles of one size."""
     kind, c = type_class(column.type), column.at
     if kind not in ("list", "text"):
-        return Value("cast(null as double[])", f"({c} is not null)")
+        return Value("cast(null as double[])", f"({c} is not null)", f"({c} is not null)")
     vector = f"try_cast({c} as double[])"
     wrong = f"len(list_filter({vector}, lambda x: x is null or not isfinite(x))) > 0 or len({vector}) = 0"
     if size is not None:
         wrong += f" or len({vector}) != {size}"
     bad = f"({c} is not null and coalesce({vector} is null or {wrong}, true))"
-    return Value(f"case when not {bad} then {vector} end", bad)
+    return Value(f"case when not {bad} then {vector} end", bad, bad)
 
 
 def norm(vector: str) -> str:
