@@ -21,7 +21,7 @@ from mlobs_pipelines.ingest.deliveries import Deliveries
 from mlobs_pipelines.ingest.readers import Opened, UnreadableError, damaged
 from mlobs_pipelines.ingest.schema import Schema, decide, read_schema, standard_columns, write_schema
 from mlobs_pipelines.ingest.segments import SegmentValues
-from mlobs_pipelines.ingest.sources import Delivered
+from mlobs_pipelines.ingest.sources import Delivered, IngestError
 from mlobs_pipelines.ingest.values import LONGEST_TEXT
 from mlobs_pipelines.ingest.workspace import Workspace
 from mlobs_pipelines.spec.model import ModelSpec
@@ -91,10 +91,31 @@ class Batch:
             except (UnreadableError, Error) as error:
                 if not self._failed(source, file, error):
                     return False
-        if found:
-            night = min(n for n, _, _ in found)
-            self.schema = decide(self.work.engine, self.spec, [opened for n, _, opened in found if n == night], night)
-            write_schema(self.home, self.spec.model, self.schema)
+        if not found:
+            return True
+        night = min(n for n, _, _ in found)
+        files = {file: opened for n, file, opened in found if n == night}
+        try:
+            self.schema = decide(self.work.engine, self.spec, list(files.values()), night)
+        except Error as error:
+            # Some column that only features need is damaged in one of them: find out which, and go on without it.
+            broken = [file for file, opened in files.items() if not self._readable(source, file, opened)]
+            if not broken:
+                raise IngestError(f"predictions.source: {damaged('any of its formats', error)}") from error
+            return False
+        write_schema(self.home, self.spec.model, self.schema)
+        return True
+
+    def _readable(self, source: Deliveries, file: Delivered, opened: Opened) -> bool:
+        """Whether every value of a file can be read."""
+        try:
+            opened = source.open(file)
+            self.work.engine.rows(
+                f"select bit_xor(hash({', '.join(c.at for c in opened.columns)})) from {opened.relation}"
+            )
+        except (UnreadableError, Error) as error:
+            self._failed(source, file, error)
+            return False
         return True
 
     def _failed(self, source: Deliveries, file: Delivered, error: UnreadableError | Error) -> bool:
