@@ -166,8 +166,3 @@ def baseline_expected(result: Comparison, known: Known, segment: str, row: dict[
     if abs(row["baseline"] - expected) > tolerance * max(1.0, abs(expected)):
         where = f"{row['metric']} {row['subject']} {segment}"
         result.wrong.append(f"baseline of {where}: stored {row['baseline']}, should be {expected}")
-
-
-def home_copy(log: Log, folder: Path) -> Log:
-    """The same log in another, empty home."""
-    return replace(log, home=Home(folder))
