@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/mlobs --home $(HOME_DIR) demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

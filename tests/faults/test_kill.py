@@ -59,11 +59,11 @@ def undisturbed(tmp_path_factory):
 
 
 def points(published: int) -> list[int]:
-    """Every publish before and after where MLOBS_EVERY_KILL_POINT is set, else six spread over the run."""
+    """Every publish before and after where MLOBS_EVERY_KILL_POINT is set, else four spread over the run."""
     every = [n * sign for n in range(1, published + 1) for sign in (1, -1)]
     if os.environ.get("MLOBS_EVERY_KILL_POINT"):
         return every
-    return [every[i * (len(every) - 1) // 5] for i in range(6)]
+    return [every[i * (len(every) - 1) // 3] for i in range(4)]
 
 
 def test_killed_while_publishing_any_file_then_run_again_gives_the_same_digest(undisturbed, tmp_path, capsys):
@@ -89,7 +89,7 @@ def test_killed_with_its_dbt_at_random_moments_then_run_again_gives_the_same_dig
     draw = random.Random(5)
     home = tmp_path / "random"
     shutil.copytree(before, home)
-    kills = 3
+    kills = 2
     for _ in range(kills):
         child = start(home, "2026-01-04", LAST)
         time.sleep(draw.uniform(3, 14))

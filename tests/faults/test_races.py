@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 def test_two_runs_of_one_model_at_once_and_a_reader_meanwhile(tmp_path, capsys):
     alone = tmp_path / "alone"
     write_world(Home(alone), seed=3, days=6, payments_per_day=100)
+    Home(alone).hash_key.write_text("5e" * 32)
     together = tmp_path / "together"
     shutil.copytree(alone, together)
     run(alone, FIRST, LAST)
