@@ -8,17 +8,11 @@ from datetime import date
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import Error, scan
 from mlobs_pipelines.ingest import duplicates, quarantine
-from mlobs_pipelines.ingest.conform import (
-    conform_labels,
-    conform_predictions,
-    label_columns,
-    labels_of,
-    prediction_columns,
-    raw_row,
-    score_columns,
-)
+from mlobs_pipelines.ingest.columns import label_columns, labels_of, prediction_columns, score_columns
+from mlobs_pipelines.ingest.conform import conform_labels, conform_predictions
 from mlobs_pipelines.ingest.deliveries import Deliveries
 from mlobs_pipelines.ingest.readers import Opened, UnreadableError, damaged
+from mlobs_pipelines.ingest.reasons import raw_row
 from mlobs_pipelines.ingest.schema import Schema, decide, read_schema, standard_columns, write_schema
 from mlobs_pipelines.ingest.segments import SegmentValues
 from mlobs_pipelines.ingest.sources import Delivered, IngestError

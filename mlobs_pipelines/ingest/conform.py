@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.ingest.readers import Column, Opened, UnreadableError
+from mlobs_pipelines.ingest.columns import column_of, labels_of, prediction_columns, score_columns
+from mlobs_pipelines.ingest.readers import Column, Opened
+from mlobs_pipelines.ingest.reasons import first_of, id_reasons, missing, raw_row, said, time_reasons
 from mlobs_pipelines.ingest.schema import Schema
-from mlobs_pipelines.ingest.sources import IngestError, nearest
 from mlobs_pipelines.ingest.values import (
     LONGEST_INVALID,
     LONGEST_TEXT,
@@ -22,99 +23,14 @@ from mlobs_pipelines.ingest.values import (
     day,
     norm,
     parsed_once,
-    quoted,
     raw_text,
     type_class,
 )
-from mlobs_pipelines.spec.model import LabelsSpec, ModelSpec
+from mlobs_pipelines.spec.model import ModelSpec
 
 MISSING_VERSION = "(missing)"
-LONGEST_RAW_VALUE = 10_000
-"""Characters of one value of a refused row that are kept."""
 SUM_TOLERANCE = 0.01
 """How far from 1 the scores of a multiclass row may sum."""
-
-
-def prediction_columns(spec: ModelSpec, schema: Schema | None) -> dict[str, str]:
-    """Columns of the lake's predictions and their types, in order."""
-    columns = {
-        "prediction_id": "VARCHAR",
-        "version": "VARCHAR",
-        "role": "VARCHAR",
-        "event_time": "TIMESTAMP",
-        "event_date": "DATE",
-        "arrived_at": "TIMESTAMP",
-        "arrival_date": "DATE",
-    }
-    if spec.task == "binary":
-        columns["score"] = "DOUBLE"
-    columns |= {f"score_{i}": "DOUBLE" for i in range(len(spec.classes) if spec.task == "multiclass" else 0)}
-    columns["prediction"] = "DOUBLE" if spec.task == "regression" else "VARCHAR"
-    columns |= {
-        "latency_ms": "DOUBLE",
-        "status": "VARCHAR",
-        "failed": "BOOLEAN",
-        "subject": "VARCHAR",
-        "invalid_fields": "VARCHAR",
-    }
-    for name, kind in (schema.fields if schema else {}).items():
-        columns[f"f_{name}"] = {"numeric": "DOUBLE", "categorical": "VARCHAR", "embedding": "DOUBLE[]"}[kind]
-        if kind == "embedding":
-            columns[f"n_{name}"] = "DOUBLE"
-    return columns
-
-
-def label_columns(spec: ModelSpec) -> dict[str, str]:
-    """Columns of the lake's labels and their types, in order."""
-    value = "DOUBLE" if spec.task == "regression" else "VARCHAR"
-    return {"prediction_id": "VARCHAR", "label": value, "available_at": "TIMESTAMP", "arrival_date": "DATE"}
-
-
-def labels_of(spec: ModelSpec) -> LabelsSpec:
-    """The spec's labels.
-
-    Raises:
-        IngestError: it has none.
-    """
-    if spec.labels is None:
-        raise IngestError(f"model {spec.model} has no labels; add a labels section to its file")
-    return spec.labels
-
-
-def required_columns(spec: ModelSpec, source: str) -> dict[str, str]:
-    """Columns without which no row of a file can be placed: {key of the spec: column}."""
-    p = spec.predictions
-    if source == "labels":
-        labels = labels_of(spec)
-        return {
-            "labels.id": labels.id,
-            "labels.value": labels.value,
-            "labels.available_at": labels.available_at,
-        }
-    keys = {"predictions.id": p.id, "predictions.time": p.time}
-    keys |= {
-        f"predictions.{k}": v for k, v in (("arrived_at", p.arrived_at), ("version", p.version), ("role", p.role)) if v
-    }
-    keys |= {k: v for k, v in score_columns(spec) if v}
-    return keys
-
-
-def score_columns(spec: ModelSpec) -> list[tuple[str, str]]:
-    """(key of the spec, column) of a model's outputs."""
-    p = spec.predictions
-    if spec.task == "binary":
-        return [("predictions.score", p.score or "")]
-    if spec.task == "multiclass":
-        return [(f"predictions.scores.{k}", v) for k, v in (p.scores or {}).items()]
-    return [("predictions.prediction", p.prediction or "")]
-
-
-def check_columns(opened: Opened, required: dict[str, str]) -> None:
-    """Raise UnreadableError, naming key, column and nearest spelling, where a needed column is missing."""
-    names = [c.name for c in opened.columns]
-    for key, column in required.items():
-        if column not in names:
-            raise UnreadableError(f"has no column {column!r}, which {key} names{nearest(column, names)}")
 
 
 def dates(spec: ModelSpec, source: str, opened: Opened) -> str:
@@ -124,66 +40,12 @@ def dates(spec: ModelSpec, source: str, opened: Opened) -> str:
         if source == "labels" and spec.labels
         else (spec.predictions.arrived_at or spec.predictions.time)
     )
-    column = _column(opened, arrived)
+    column = column_of(opened, arrived)
     return f"select {day(as_time(column), spec.timezone)} as d, count(*) from {opened.relation} group by 1"
-
-
-def raw_row(columns: Iterable[tuple[str, str, str]]) -> str:
-    """SQL for a JSON object of (name, SQL, type): numbers and truth as such, all else as text of bounded length."""
-    pairs = []
-    for name, value, column_type in columns:
-        text = f"cast({value} as varchar)"
-        cut = f"case when length({text}) > {LONGEST_RAW_VALUE} then left({text}, {LONGEST_RAW_VALUE}) || '…' else {text} end"
-        kind = type_class(column_type)
-        if kind in ("integer", "bool"):
-            json = f"to_json({value})"
-        elif kind == "float" and not column_type.upper().startswith("DECIMAL"):
-            json = f"case when isfinite({value}) then to_json({value}) else to_json({text}) end"
-        else:
-            json = f"to_json({cut})"
-        pairs.append(f"{sql.text(name)}, {json}")
-    return f"cast(json_object({', '.join(pairs)}) as varchar)"
-
-
-def _column(opened: Opened, name: str) -> Column:
-    column = opened.column(name)
-    if column is None:
-        raise UnreadableError(f"has no column {name!r}{nearest(name, [c.name for c in opened.columns])}")
-    return column
 
 
 def _raw(opened: Opened) -> str:
     return raw_row((c.name, c.at, c.type) for c in opened.columns)
-
-
-def _first_of(reasons: Sequence[tuple[str, str]]) -> str:
-    """SQL for the first reason whose condition holds; null where the row is fine."""
-    cases = " ".join(
-        f"when {condition} then coalesce({reason}, 'the row can''t be read')" for condition, reason in reasons
-    )
-    return f"case {cases} end"
-
-
-def _said(column: Column, tail: str) -> str:
-    return f"{quoted(column)} || {sql.text(' ' + tail)}"
-
-
-def _missing(column: Column) -> str:
-    return sql.text(f"column {column.name[:80]!r}: the value is missing")
-
-
-def _time_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
-    return [
-        (f"{column.at} is null", _missing(column)),
-        (f"{parsed} is null", _said(column, "is not a time between the years 1970 and 2262")),
-    ]
-
-
-def _id_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
-    return [
-        (f"{parsed} is null or {parsed} = ''", _missing(column)),
-        (f"length({parsed}) > {LONGEST_TEXT}", _said(column, f"is longer than {LONGEST_TEXT} characters")),
-    ]
 
 
 def _failed(column: Column | None) -> str:
@@ -208,19 +70,19 @@ def _scores(spec: ModelSpec, opened: Opened) -> tuple[dict[str, str], list[tuple
     invalid: list[Invalid] = []
     parsed: list[str] = []
     for i, (_, name) in enumerate(score_columns(spec)):
-        column = _column(opened, name)
+        column = column_of(opened, name)
         number = as_number(column)
         v = number.value
         refused = [
-            (f"not p_failed and {number.bad}", _said(column, "is not a finite number")),
-            (f"not p_failed and {v} is null", _missing(column)),
+            (f"not p_failed and {number.bad}", said(column, "is not a finite number")),
+            (f"not p_failed and {v} is null", missing(column)),
         ]
         if spec.task == "regression":
             values["prediction"] = v
             invalid.append(Invalid(name, column, f"p_failed and {number.bad}", f"p_failed and {number.doubt}"))
         else:
             outside = f"({v}) not between 0 and 1"
-            refused.append((f"not p_failed and {outside}", _said(column, "is not between 0 and 1")))
+            refused.append((f"not p_failed and {outside}", said(column, "is not between 0 and 1")))
             values["score" if spec.task == "binary" else f"score_{i}"] = f"case when ({v}) between 0 and 1 then {v} end"
             invalid.append(
                 Invalid(name, column, f"p_failed and ({number.bad} or coalesce({outside}, false))", "p_failed")
@@ -322,9 +184,9 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
         numbers=[*numeric, *(name for _, name in score_columns(spec)), p.latency_ms or ""],
         times=[p.time, p.arrived_at or ""],
     )
-    id_, time = _column(opened, p.id), _column(opened, p.time)
-    arrived = _column(opened, p.arrived_at) if p.arrived_at else None
-    version, role = (_column(opened, n) if n else None for n in (p.version, p.role))
+    id_, time = column_of(opened, p.id), column_of(opened, p.time)
+    arrived = column_of(opened, p.arrived_at) if p.arrived_at else None
+    version, role = (column_of(opened, n) if n else None for n in (p.version, p.role))
     latency, status, subject = (opened.column(n) if n else None for n in (p.latency_ms, p.status, p.subject))
     acted = opened.column(p.prediction) if p.prediction and spec.task != "regression" else None
 
@@ -352,21 +214,21 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
     taken = {entry.name for entry in invalid}
     invalid += [entry for entry in invalid_fields if entry.name not in taken]
 
-    reasons = [*_id_reasons(id_, "p_id"), *_time_reasons(time, "event_time")]
+    reasons = [*id_reasons(id_, "p_id"), *time_reasons(time, "event_time")]
     if arrived:
-        reasons += _time_reasons(arrived, "arrived_at")
+        reasons += time_reasons(arrived, "arrived_at")
         early = "event_time > arrived_at + interval 1 day"
-        reasons.append((early, _said(time, "is more than a day after the row arrived")))
+        reasons.append((early, said(time, "is more than a day after the row arrived")))
     for column, name in ((version, "version"), (role, "role")):
         if column:
             reasons.append(
-                (f"length({name}) > {LONGEST_TEXT}", _said(column, f"is longer than {LONGEST_TEXT} characters"))
+                (f"length({name}) > {LONGEST_TEXT}", said(column, f"is longer than {LONGEST_TEXT} characters"))
             )
     if subject:
         reasons.append(
             (
                 f"length({as_text(subject)}) > {LONGEST_TEXT}",
-                _said(subject, f"is longer than {LONGEST_TEXT} characters"),
+                said(subject, f"is longer than {LONGEST_TEXT} characters"),
             )
         )
     reasons += score_reasons
@@ -401,7 +263,7 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
         **rest,
     }
     listed = ", ".join(f"{s} as {sql.name(n)}" for n, s in chosen.items())
-    third = f"select *, {_first_of(reasons)} as reason from ({second})"
+    third = f"select *, {first_of(reasons)} as reason from ({second})"
     return (
         f"select {listed}, {day('arrived_at', spec.timezone)} as own_date, line, reason, "
         f"case when reason is not null then {_raw(opened)} end as raw from ({third})"
@@ -412,22 +274,22 @@ def conform_labels(spec: ModelSpec, opened: Opened) -> str:
     """SQL for every row of a file of labels: prediction_id, label, available_at, own_date, line, reason, raw."""
     labels = labels_of(spec)
     opened = parsed_once(opened, numbers=[labels.value], times=[labels.available_at])
-    id_, value, available = (_column(opened, n) for n in (labels.id, labels.value, labels.available_at))
+    id_, value, available = (column_of(opened, n) for n in (labels.id, labels.value, labels.available_at))
     parsed = {"p_id": as_text(id_), "available_at": as_time(available)}
-    reasons = [*_id_reasons(id_, "p_id"), *_time_reasons(available, "available_at")]
+    reasons = [*id_reasons(id_, "p_id"), *time_reasons(available, "available_at")]
     if spec.task == "regression":
         number = as_number(value)
         parsed["label"] = number.value
-        reasons += [(number.bad, _said(value, "is not a finite number")), ("label is null", _missing(value))]
+        reasons += [(number.bad, said(value, "is not a finite number")), ("label is null", missing(value))]
     else:
         parsed["label"] = as_class(value, spec)
         reasons += [
-            (f"{as_text(value)} is null", _missing(value)),
-            ("label is null", _said(value, f"is neither the positive class {spec.positive_class!r} nor its opposite")),
-            (f"length(label) > {LONGEST_TEXT}", _said(value, f"is longer than {LONGEST_TEXT} characters")),
+            (f"{as_text(value)} is null", missing(value)),
+            ("label is null", said(value, f"is neither the positive class {spec.positive_class!r} nor its opposite")),
+            (f"length(label) > {LONGEST_TEXT}", said(value, f"is longer than {LONGEST_TEXT} characters")),
         ]
     inner = ", ".join(f"{s} as {n}" for n, s in parsed.items())
-    second = f"select *, {_first_of(reasons)} as reason from (select *, {inner} from {opened.relation})"
+    second = f"select *, {first_of(reasons)} as reason from (select *, {inner} from {opened.relation})"
     return (
         f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, line, reason, "
         f"case when reason is not null then {_raw(opened)} end as raw from ({second})"

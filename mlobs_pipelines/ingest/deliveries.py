@@ -11,7 +11,8 @@ from pathlib import Path
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
 from mlobs_pipelines.ingest import cache, protect
 from mlobs_pipelines.ingest.cache import UNKNOWN, Facts
-from mlobs_pipelines.ingest.conform import check_columns, dates, labels_of, required_columns
+from mlobs_pipelines.ingest.columns import check_columns, labels_of, required_columns
+from mlobs_pipelines.ingest.conform import dates
 from mlobs_pipelines.ingest.readers import PAYLOADS, Opened, UnreadableError, damaged, open_file
 from mlobs_pipelines.ingest.sources import Delivered, IngestError, Listing, digest, fetch, list_delivered, nearest
 from mlobs_pipelines.ingest.workspace import EngineFactory, Workspace

@@ -9,7 +9,8 @@ from datetime import date
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
 from mlobs_pipelines.ingest import protect
-from mlobs_pipelines.ingest.conform import conform_reference, required_columns, score_columns
+from mlobs_pipelines.ingest.columns import required_columns, score_columns
+from mlobs_pipelines.ingest.conform import conform_reference
 from mlobs_pipelines.ingest.readers import Opened, UnreadableError, damaged, open_file
 from mlobs_pipelines.ingest.schema import Schema, decide
 from mlobs_pipelines.ingest.sources import Delivered, IngestError, fetch, list_delivered, nearest
