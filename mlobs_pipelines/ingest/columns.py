@@ -91,6 +91,7 @@ def check_columns(opened: Opened, required: dict[str, str]) -> None:
 
 
 def column_of(opened: Opened, name: str) -> Column:
+    """The column of exactly this name; raises UnreadableError, naming the nearest spelling, where there is none."""
     column = opened.column(name)
     if column is None:
         raise UnreadableError(f"has no column {name!r}{nearest(name, [c.name for c in opened.columns])}")

@@ -38,14 +38,17 @@ def first_of(reasons: Sequence[tuple[str, str]]) -> str:
 
 
 def said(column: Column, tail: str) -> str:
+    """SQL for a sentence about a column's value."""
     return f"{quoted(column)} || {sql.text(' ' + tail)}"
 
 
 def missing(column: Column) -> str:
+    """SQL for the sentence that a column's value is missing."""
     return sql.text(f"column {column.name[:80]!r}: the value is missing")
 
 
 def time_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
+    """(condition, reason) for which a time is refused."""
     return [
         (f"{column.at} is null", missing(column)),
         (f"{parsed} is null", said(column, "is not a time between the years 1970 and 2262")),
@@ -53,6 +56,7 @@ def time_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
 
 
 def id_reasons(column: Column, parsed: str) -> list[tuple[str, str]]:
+    """(condition, reason) for which an id is refused."""
     return [
         (f"{parsed} is null or {parsed} = ''", missing(column)),
         (f"length({parsed}) > {LONGEST_TEXT}", said(column, f"is longer than {LONGEST_TEXT} characters")),
