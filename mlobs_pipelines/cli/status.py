@@ -33,7 +33,13 @@ def health(home: Home, now: dt.datetime, model: str | None = None) -> list[dict[
     rows = []
     for name in names if model is None else [model]:
         if name in broken:
-            rows.append({"model": name, "status": "broken spec", "detail": "; ".join(str(problem) for problem in broken[name].problems[:3])})
+            rows.append(
+                {
+                    "model": name,
+                    "status": "broken spec",
+                    "detail": "; ".join(str(problem) for problem in broken[name].problems[:3]),
+                }
+            )
         elif name not in measured:
             rows.append({"model": name, "status": "never run", "detail": f"run it with: mlobs run {name}"})
         else:

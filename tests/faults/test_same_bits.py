@@ -45,13 +45,20 @@ def copy(delivered: Path, home: Path) -> Path:
 
 def test_one_by_one_with_a_night_twice(delivered, at_once, tmp_path):
     home = copy(delivered, tmp_path / "home")
-    for first, last in ((FIRST, FIRST), ("2026-01-02", "2026-01-02"), ("2026-01-02", "2026-01-02"), ("2026-01-03", LAST)):
+    for first, last in (
+        (FIRST, FIRST),
+        ("2026-01-02", "2026-01-02"),
+        ("2026-01-02", "2026-01-02"),
+        ("2026-01-03", LAST),
+    ):
         run(home, first, last)
     run(home, "2026-01-03", "2026-01-03")
     assert digest(Home(home), MODEL) == digest(Home(at_once), MODEL)
 
 
-def test_files_delivered_twice_under_other_names_in_another_order_on_one_thread(delivered, at_once, tmp_path, monkeypatch):
+def test_files_delivered_twice_under_other_names_in_another_order_on_one_thread(
+    delivered, at_once, tmp_path, monkeypatch
+):
     home = copy(delivered, tmp_path / "home")
     for folder in ("predictions", "labels"):
         files = sorted((home / "data" / folder).iterdir())
