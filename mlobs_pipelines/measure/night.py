@@ -162,7 +162,7 @@ class _Measurer:
         tonight = trailing(np.concatenate([everyone[present], absent]), lengths, night, ROWS | LABELS)
         late = restated(*self.history.predictions.on(night), lengths, night, ROWS | LABELS)
         told = restated(*self.history.labels.on(night), lengths, night, LABELS)
-        stated = merged([tonight, late, told])
+        stated = merged([tonight, late, told, self._matured(night)])
         parts = [stated]
         whole = np.flatnonzero(groups.segment == 0)
         for g in whole:
@@ -180,6 +180,16 @@ class _Measurer:
         pairs = self._intake_windows(np.concatenate([everyone[present], absent]), night)
         parts += pairs.values()
         return merged(parts), present, pairs
+
+    def _matured(self, night: int) -> Cells:
+        """The windows whose labels are final from this night on: what rests on labels is stated as such, for every
+        group, also where nothing arrived about them."""
+        groups, end = np.arange(len(self.groups)), night - self.spec.maturity_days
+        if not self.labeled or end == night:
+            return trailing(groups[:0], self.lengths, night, LABELS)
+        longest = trailing(groups, self.lengths[-1:], end, LABELS)
+        there = self.history.traffic.over(longest, night, ["rows"])["rows"][:, 0] > 0
+        return trailing(groups[there], self.lengths, end, LABELS)
 
     def _absent_roles(self, present: np.typing.NDArray[np.bool_], night: int) -> Ints:
         """Whole roles of which nothing is accepted but something was delivered in the longest window; if no role has

@@ -31,11 +31,12 @@ class Inputs:
 def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inputs:
     """Read the profiles that the windows of the wanted nights rest on, whatever night they arrived.
 
-    A window that is written or restated on a night holds event dates about which something arrived then; so
-    files older than the earliest of those, less the longest window, can't matter and are not opened.
+    A window that is written or restated on a night holds event dates about which something arrived then, or its
+    labels became final; files older than the earliest of those, less the longest window, are not opened.
     """
     longest = dt.timedelta(days=max(spec.monitors.window_days))
-    earliest = _earliest_event(home, spec.model, wanted) - longest
+    matured = wanted[0] - dt.timedelta(days=spec.maturity_days)
+    earliest = min(_earliest_event(home, spec.model, wanted), matured) - longest
     model = spec.model
     names = ("feature_profile", "output_profile", "quality_profile", "traffic_profile", "intake")
     tables = {name: _read(home, model, name, earliest, wanted[-1]) for name in names}

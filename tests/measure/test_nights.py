@@ -78,7 +78,9 @@ def test_rows_about_days_of_no_window_are_not_needed() -> None:
     tonight = pl.concat(
         [getattr(profiles, n).filter(pl.col("arrival_date") == day(33))["event_date"] for n in ("traffic", "outputs")]
     )
-    earliest = tonight.min() - dt.timedelta(days=28)  # type: ignore[operator]
+    spec = world()[0]
+    first = min(tonight.min(), day(33 - spec.maturity_days))  # type: ignore[type-var]
+    earliest = first - dt.timedelta(days=max(spec.monitors.window_days))  # type: ignore[operator]
     assert earliest < day(20)
     recent = changed(profiles, pl.col("event_date") >= earliest)
     assert_frame_equal(night(profiles, 33), night(recent, 33), check_exact=True)
@@ -112,13 +114,32 @@ def test_a_night_writes_the_windows_that_end_on_it_and_those_about_which_somethi
     late, labels = arrived.filter(production)["event"], told.filter(production)["event"]
     assert late.len() > 0
     assert stated("traffic", "predictions") == windows(late)
-    assert stated("performance", "roc_auc") == windows(pl.concat([late, labels]))
+    matured = {
+        (tonight - spec.maturity_days - length + 1, tonight - spec.maturity_days)
+        for length in spec.monitors.window_days
+    }
+    assert stated("performance", "roc_auc") == windows(pl.concat([late, labels])) | matured
     assert stated("performance", "selection_rate") == windows(late)
-    assert stated("labels", "label_coverage") == windows(pl.concat([late, labels]))
+    assert stated("labels", "label_coverage") == windows(pl.concat([late, labels])) | matured
     french = production & (pl.col("country") == "FR") & (pl.col("version") == "2")
     both = pl.concat([arrived.filter(french)["event"], told.filter(french)["event"]])
+    assert rows.filter(french & (pl.col("event") <= tonight - spec.maturity_days)).is_empty(), "nothing of it to mature"
     assert stated("performance", "recall", version="2", segment="country=FR") == windows(both)
     assert frame["as_of"].unique().to_list() == [day(tonight)]
+
+
+def test_a_window_is_stated_once_more_on_the_night_its_labels_become_final() -> None:
+    spec, *_, profiles = world()
+    told = pl.col("arrival_date") < day(25)
+    silent = changed(profiles, told)  # nothing arrives from then on
+    frame = night(silent, 30)
+    assert 30 - spec.maturity_days < 25
+    matured = frame.filter(pl.col("window_end") == day(30 - spec.maturity_days))
+    assert set(matured["family"]) >= {"performance", "calibration", "fairness", "labels"}
+    assert "traffic" not in set(matured["family"])
+    known = matured.filter((pl.col("metric") == "accuracy") & (pl.col("segment") == "") & pl.col("value").is_not_null())
+    assert known.height > 0
+    assert known["status"].unique().to_list() == ["ok"]
 
 
 def test_the_last_word_on_a_window_is_what_measuring_it_at_the_end_gives() -> None:
