@@ -289,7 +289,9 @@ def conform_labels(spec: ModelSpec, opened: Opened) -> str:
             (f"length(label) > {LONGEST_TEXT}", said(value, f"is longer than {LONGEST_TEXT} characters")),
         ]
     inner = ", ".join(f"{s} as {n}" for n, s in parsed.items())
-    second = f"select *, {first_of(reasons)} as reason from (select *, {inner} from {opened.relation})"
+    # In a wide log the label's columns stay empty until it is known: such a row tells of no label yet.
+    told = f"not ({as_text(value)} is null and {as_text(available)} is null)"
+    second = f"select *, {first_of(reasons)} as reason from (select *, {inner} from {opened.relation} where {told})"
     return (
         f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, line, reason, "
         f"case when reason is not null then {_raw(opened)} end as raw from ({second})"
