@@ -73,7 +73,7 @@ def ingest(wiring: Wiring) -> dg.AssetsDefinition:
         history = evidence.intake(home, spec.model, shown)
         for name in ("predictions", "labels"):
             rows = {night: counts.get((night, name), evidence.Intake()) for night in nights}
-            arrived = [(night, float(history.get((night, name), evidence.Intake()).accepted)) for night in shown]
+            arrived = [evidence.Point(n, history.get((n, name), evidence.Intake()).accepted) for n in shown]
             latest = {
                 **_lake(wiring, name, nights[-1]),
                 "nights": dg.MetadataValue.md(_nights_table(rows)),

@@ -44,6 +44,16 @@ class Intake:
         )
 
 
+@dataclass(frozen=True)
+class Point:
+    """One night of a plot."""
+
+    night: dt.date
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+
+
 def intake(home: Home, model: str, wanted: Sequence[dt.date]) -> dict[tuple[dt.date, str], Intake]:
     """Counts by night and source ('predictions' or 'labels'); a night that brought nothing is absent."""
     found = _rows(
@@ -77,18 +87,18 @@ def recent(home: Home, model: str, last: dt.date, table: str = "intake") -> list
     return [night for night in nights(home.lake(model) / table) if night <= last][-SHOWN_NIGHTS:]
 
 
-def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[tuple[dt.date, float | None]]:
+def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[Point]:
     """The model's headline metric over the longest window, by its last day, as known on ``last``."""
     folder = home.store_folder("metrics", spec.model)
     written = [home.store_file("metrics", spec.model, night) for night in nights(folder) if night <= last]
     days = max(spec.monitors.window_days)
     found = _rows(
         written[-2 * SHOWN_NIGHTS :],
-        "select window_end, arg_max_null(value, as_of) from {files} "
-        f"where metric = '{HEADLINE[spec.task]}' and subject = '' and segment = '' and version = '' "
+        "select window_end, arg_max_null(value, as_of), arg_max_null(lower, as_of), arg_max_null(upper, as_of) "
+        f"from {{files}} where metric = '{HEADLINE[spec.task]}' and subject = '' and segment = '' and version = '' "
         f"and role = 'production' and window_end - window_start = {days - 1} group by 1 order by 1",
     )
-    return found[-SHOWN_NIGHTS:]  # type: ignore[return-value]
+    return [Point(*row) for row in found[-SHOWN_NIGHTS:]]  # type: ignore[arg-type]
 
 
 def mart(home: Home, model: str, name: str) -> tuple[int, str]:
@@ -106,14 +116,15 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     return "\n".join(lines)
 
 
-def plot(title: str, points: Sequence[tuple[dt.date, float | None]], *, bars: bool = False) -> str:
-    """A small plot over nights as a Markdown image; nights without a value are left open."""
-    values = [value for _, value in points if value is not None]
-    if not values:
+def plot(title: str, points: Sequence[Point], *, bars: bool = False) -> str:
+    """A small plot over nights as a Markdown image, with the interval as a band; a night without a value is left open."""
+    shown = [p for p in points if p.value is not None]
+    if not shown:
         return f"*{title}: nothing to show yet*"
-    low, high = (0.0, max(values)) if bars else (min(values), max(values))
+    ends = [v for p in shown for v in (p.value, p.lower, p.upper) if v is not None]
+    low, high = (0.0, max(ends)) if bars else (min(ends), max(ends))
     span = (high - low) or abs(high) or 1.0
-    step = (_WIDTH - 2 * _PAD) / max(len(points), 1)
+    step = (_WIDTH - 2 * _PAD) / len(points)
 
     def x(index: int) -> float:
         return _PAD + (index + 0.5) * step
@@ -121,39 +132,32 @@ def plot(title: str, points: Sequence[tuple[dt.date, float | None]], *, bars: bo
     def y(value: float) -> float:
         return _HEIGHT - _PAD - (value - low) / span * (_HEIGHT - 2 * _PAD)
 
-    marks = []
-    if bars:
-        for index, (_, value) in enumerate(points):
-            if value is not None:
-                left, top = x(index) - 0.4 * step, y(value)
-                marks.append(
-                    f'<rect x="{left:.1f}" y="{top:.1f}" width="{0.8 * step:.1f}" '
-                    f'height="{_HEIGHT - _PAD - top:.1f}" fill="#4f6bed"/>'
-                )
-    else:
-        pieces: list[list[str]] = [[]]
-        for index, (_, value) in enumerate(points):
-            if value is None:
-                pieces.append([])
-            else:
-                pieces[-1].append(f"{x(index):.1f},{y(value):.1f}")
-                marks.append(f'<circle cx="{x(index):.1f}" cy="{y(value):.1f}" r="2" fill="#4f6bed"/>')
-        marks += [
-            f'<polyline points="{" ".join(piece)}" fill="none" stroke="#4f6bed" stroke-width="1.5"/>'
-            for piece in pieces
-            if len(piece) > 1
-        ]
+    band, marks = [], []
+    for index, point in enumerate(points):
+        if point.value is None:
+            continue
+        if bars:
+            top = y(point.value)
+            marks.append(_box(x(index) - 0.4 * step, top, 0.8 * step, _HEIGHT - _PAD - top, "#4f6bed"))
+            continue
+        if point.lower is not None and point.upper is not None:
+            band.append(_box(x(index) - step / 2, y(point.upper), step, y(point.lower) - y(point.upper), "#dbe2fb"))
+        marks.append(f'<circle cx="{x(index):.1f}" cy="{y(point.value):.1f}" r="2" fill="#4f6bed"/>')
     label = 'font-family="sans-serif" font-size="11" fill="#666"'
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}">'
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
         f'<text x="{_PAD}" y="14" {label}>{escape(title)}</text>'
         f'<text x="{_WIDTH - _PAD}" y="14" text-anchor="end" {label}>{low:.4g} to {high:.4g}</text>'
-        f'<text x="{_PAD}" y="{_HEIGHT - 6}" {label}>{points[0][0]}</text>'
-        f'<text x="{_WIDTH - _PAD}" y="{_HEIGHT - 6}" text-anchor="end" {label}>{points[-1][0]}</text>'
-        f"{''.join(marks)}</svg>"
+        f'<text x="{_PAD}" y="{_HEIGHT - 6}" {label}>{points[0].night}</text>'
+        f'<text x="{_WIDTH - _PAD}" y="{_HEIGHT - 6}" text-anchor="end" {label}>{points[-1].night}</text>'
+        f"{''.join(band)}{''.join(marks)}</svg>"
     )
     return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+
+
+def _box(left: float, top: float, width: float, height: float, colour: str) -> str:
+    return f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
 
 
 def columns(path: Path) -> list[tuple[str, str]]:
