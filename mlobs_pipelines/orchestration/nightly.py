@@ -9,10 +9,13 @@ import dagster as dg
 
 from mlobs_pipelines.orchestration.checks import last_night, last_tick
 from mlobs_pipelines.orchestration.due import last_complete_day
-from mlobs_pipelines.orchestration.partitions import partition_tags, unfinished
+from mlobs_pipelines.orchestration.partitions import partition_tags, ran_before, unfinished
 from mlobs_pipelines.orchestration.wiring import Wiring
 
 WATCH_SECONDS = 900
+
+MOST_MISSED = 31
+"""Nights that a schedule makes up for by itself. After a longer silence a person decides: the log may have ended."""
 
 
 def nightly_job(wiring: Wiring, assets: Sequence[dg.AssetsDefinition]) -> dg.UnresolvedAssetJobDefinition:
@@ -43,6 +46,11 @@ def nightly_schedule(wiring: Wiring) -> dg.ScheduleDefinition:
         if last < wiring.first:
             return dg.SkipReason(f"the first night of {wiring.model} is {wiring.first}")
         nights = [night for night in unfinished(wiring.home, wiring.spec, last) if night >= wiring.first]
+        if len(nights) > MOST_MISSED and ran_before(wiring.home, wiring.model):
+            return dg.SkipReason(
+                f"{wiring.model} was last run for {nights[0] - dt.timedelta(days=1)}; if its log goes on, "
+                f"make up for it with a backfill or with: mlobs run {wiring.model}"
+            )
         if len(nights) == 1:
             return dg.RunRequest(run_key=last.isoformat(), partition_key=last.isoformat())
         return dg.RunRequest(run_key=last.isoformat(), tags=partition_tags(nights))

@@ -46,6 +46,11 @@ def unfinished(home: Home, spec: ModelSpec, last: dt.date) -> list[dt.date]:
     return nights_between(min(first, last), last)
 
 
+def ran_before(home: Home, model: str) -> bool:
+    """Whether any night of the model is in the lake."""
+    return bool(nights(home.lake(model) / "predictions"))
+
+
 def partition_tags(wanted: Sequence[dt.date]) -> dict[str, str]:
     """Tags of a run that covers consecutive nights in one go."""
     return {

@@ -118,7 +118,7 @@ def dagster(empty_home: Home, log_day: Callable[..., None], spec_text: str) -> I
         return bool(entry["loadStatus"] == "LOADED")
 
     try:
-        server.until(loaded, 60)
+        server.until(loaded, 120)
         yield server
     finally:
         os.killpg(process.pid, signal.SIGINT)
@@ -151,7 +151,7 @@ def test_a_night_and_a_backfill_run_from_the_pages_own_api(dagster: Dagster, emp
         assert status not in {"FAILURE", "CANCELED"}, status
         return bool(status == "SUCCESS")
 
-    dagster.until(ended, 90)
+    dagster.until(ended, 180)
     assert nights(empty_home.root / "store" / "metrics" / "card_fraud") == [FIRST]
 
     days = [(FIRST + dt.timedelta(days=i)).isoformat() for i in range(1, DAYS)]
@@ -167,6 +167,6 @@ def test_a_night_and_a_backfill_run_from_the_pages_own_api(dagster: Dagster, emp
         assert "FAIL" not in found["status"], found
         return bool(found["status"] == "COMPLETED_SUCCESS")
 
-    dagster.until(filled, 150)
+    dagster.until(filled, 300)
     assert [run["status"] for run in found["runs"]] == ["SUCCESS"], "thirty nights are one run"
     assert len(nights(empty_home.root / "store" / "metrics" / "card_fraud")) == DAYS

@@ -136,6 +136,22 @@ def test_the_schedule_takes_missed_nights_along_in_one_run(home: Home, spec: Mod
     assert request.tags["dagster/asset_partition_range_end"] == "2026-01-05"
 
 
+def test_the_schedule_leaves_a_long_silence_to_a_person(home: Home, spec: ModelSpec) -> None:
+    touch(home, "predictions", FIRST)
+    touch(home, "metrics", FIRST)
+    wiring = Wiring(home, spec, FIRST)
+    assert isinstance(tick(wiring, dt.datetime(2026, 2, 2, 2, tzinfo=dt.UTC)), dg.RunRequest)
+    skipped = tick(wiring, dt.datetime(2026, 2, 3, 2, tzinfo=dt.UTC))
+    assert isinstance(skipped, dg.SkipReason)
+    assert "last run for 2026-01-01" in str(skipped.skip_message)
+
+
+def test_the_first_run_of_a_schedule_takes_in_the_log_however_long(home: Home, spec: ModelSpec) -> None:
+    request = tick(Wiring(home, spec, FIRST), dt.datetime(2026, 6, 1, 2, tzinfo=dt.UTC))
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags["dagster/asset_partition_range_start"] == "2026-01-01"
+
+
 def test_the_schedule_waits_for_the_first_night(home: Home, spec: ModelSpec) -> None:
     assert isinstance(tick(Wiring(home, spec, FIRST), dt.datetime(2026, 1, 1, 2, tzinfo=dt.UTC)), dg.SkipReason)
 
