@@ -135,9 +135,17 @@ def init(door: Door, predictions: str, labels: str | None, model: str | None) ->
 @main.command()
 @click.argument("model", required=False)
 @click.option("--show-defaults", is_flag=True, help="Print the spec with every default and what was inferred.")
+@click.option(
+    "--json-schema", is_flag=True, help="Print the JSON Schema of a model's file, for editors, and check nothing."
+)
 @command
-def validate(door: Door, model: str | None, show_defaults: bool) -> None:
+def validate(door: Door, model: str | None, show_defaults: bool, json_schema: bool) -> None:
     """Check specs against their data."""
+    if json_schema:
+        from mlobs_pipelines.spec.schema import json_schema as schema
+
+        click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+        return
     from mlobs_pipelines.orchestration.validation import validate_home
 
     reports = validate_home(door.home, [model] if model else None)
