@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from mlobs_pipelines.ingest import cache
 from mlobs_pipelines.ingest.sources import list_delivered
 from mlobs_pipelines.orchestration.due import first_unfinished, nights_between
 from mlobs_pipelines.spec.model import LabelsSpec, ModelSpec, PredictionsSpec
@@ -29,8 +30,9 @@ def partitions(first: dt.date, spec: ModelSpec) -> dg.DailyPartitionsDefinition:
 def first_night(home: Home, spec: ModelSpec) -> dt.date:
     """The night from which a model has partitions, without reading a row.
 
-    It is the earlier of the first night in the lake and the first arrival that the footers of local Parquet files
-    tell; files that tell nothing (CSV, JSON lines, URLs) leave it to the lake, and an empty lake to a constant.
+    It is the earlier of the first night in the lake and the first arrival that is known: from what earlier runs
+    remember of the files, or before any run from the footers of local Parquet files. Of a log of other files (CSV,
+    JSON lines, URLs) nothing is known before the first run; a constant is taken.
     """
     known = [*nights(home.lake(spec.model) / "predictions")[:1], *_first_arrivals(home, spec)]
     return min(known, default=UNKNOWN_START)
@@ -65,6 +67,10 @@ def nights_of(context: dg.AssetExecutionContext) -> list[dt.date]:
 
 
 def _first_arrivals(home: Home, spec: ModelSpec) -> Iterator[dt.date]:
+    remembered = (day for facts in cache.load(home, spec).values() for day in facts.rows if day != cache.UNKNOWN)
+    if found := min((day for day in map(dt.date.fromisoformat, remembered) if _plausible(day)), default=None):
+        yield found
+        return
     if found := _first_arrival(home, spec.predictions, spec.timezone):
         yield found
     if spec.labels and (found := _first_arrival(home, spec.labels, spec.timezone)):
@@ -111,6 +117,9 @@ def _date(value: object, timezone: str) -> dt.date | None:
     if isinstance(value, dt.datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
         value = aware.astimezone(ZoneInfo(timezone)).date() if aware.year > 1 else dt.date.min
-    if not isinstance(value, dt.date) or value.year < 1900 or (value.year, value.month) == (1970, 1):
-        return None  # a time that was never filled in says nothing
-    return value
+    return value if isinstance(value, dt.date) and _plausible(value) else None
+
+
+def _plausible(day: dt.date) -> bool:
+    """Whether a date is more than a time that was never filled in."""
+    return day.year >= 1900 and (day.year, day.month) != (1970, 1)

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from mlobs_pipelines.ingest import cache
 from mlobs_pipelines.orchestration.checks import last_night, last_tick
 from mlobs_pipelines.orchestration.nightly import last_night_sensor, nightly_schedule
 from mlobs_pipelines.orchestration.partitions import UNKNOWN_START, first_night, unfinished
@@ -65,6 +66,15 @@ def test_a_time_that_was_never_filled_in_makes_no_partitions(
     path.parent.mkdir(parents=True)
     pl.DataFrame({"event_time": [never]}).write_parquet(path)
     assert first_night(empty_home, spec) == UNKNOWN_START
+
+
+def test_what_a_run_learned_of_a_log_that_is_no_parquet_is_known_from_then_on(
+    empty_home: Home, spec: ModelSpec
+) -> None:
+    facts = cache.Facts("1-1", rows={"2024-05-06": 3, "1970-01-01": 1, cache.UNKNOWN: 2})
+    cache.save(empty_home, spec, {"predictions:log.csv#": facts})
+    touch(empty_home, "predictions", FIRST)
+    assert first_night(empty_home, spec) == dt.date(2024, 5, 6)
 
 
 def test_a_truncated_file_makes_no_partitions_and_no_error(home: Home, spec: ModelSpec) -> None:
