@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import yaml
 from mlobs_pipelines.simulate.delivery import write_world
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest, query
-from tests.faults.test_kill import FIRST, LAST, MODEL, run, start
+from tests.faults.test_kill import CHILD, FIRST, LAST, MODEL, ROOT, run, start
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +59,7 @@ def test_two_runs_of_one_model_at_once_and_a_reader_meanwhile(tmp_path, capsys):
 
 
 def test_many_models_at_once(tmp_path, capsys):
-    count = 6
+    count = int(os.environ.get("MLOBS_MODELS_AT_ONCE", "6"))
     home = Home(tmp_path)
     write_world(home, seed=3, days=3, payments_per_day=60)
     spec = yaml.safe_load(home.spec_file(MODEL).read_text())
@@ -76,12 +79,6 @@ def test_many_models_at_once(tmp_path, capsys):
 
 
 def start_model(home: Path, name: str):
-    import os
-    import subprocess
-    import sys
-
-    from tests.faults.test_kill import CHILD, ROOT
-
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLOBS_THREADS": "1"}
     environment.pop("DAGSTER_HOME", None)
     return subprocess.Popen(
