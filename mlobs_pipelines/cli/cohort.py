@@ -10,7 +10,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.schema import read_schema
-from mlobs_pipelines.profile.rows import field_text
+from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home, nights
@@ -90,6 +90,6 @@ def _conditions(segment: str, fields: Mapping[str, str]) -> list[str]:
             raise UserError(
                 f"segment {segment!r}: {field!r} is not a stored field; write field=value with one of {known}"
             )
-        text = field_text(field, fields[field])
+        text = value_text(field, fields[field])
         conditions.append(f"{text} is null" if value == "(missing)" else f"{text} = {sql.text(value)}")
     return conditions

@@ -30,6 +30,14 @@ class Schema:
     left_out: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
 
+    def field(self, name: str) -> str:
+        """The stored field that a name means, whatever its case: the engine's names know none.
+
+        Raises:
+            StopIteration: there is no such field.
+        """
+        return name if name in self.fields else next(f for f in self.fields if f.lower() == name.lower())
+
     def known(self, name: str) -> bool:
         """Whether a column of this name was there, or was asked for, when the schema was decided."""
         return name.lower() in {n.lower() for n in (*self.fields, *self.left_out)}

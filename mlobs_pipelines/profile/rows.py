@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.schema import Schema
+from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
@@ -26,31 +27,20 @@ def stored_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     return [sql.name(column) for column in [*outputs, *fields, *norms]]
 
 
-def field_text(name: str, kind: str) -> str:
-    """SQL for a field's value as a segment spells it: whole numbers without a decimal point."""
-    column = sql.name(f"f_{name}")
-    if kind != "numeric":
-        return column
-    whole = f"cast(cast({column} as bigint) as varchar)"
-    return (
-        f"case when {column} = floor({column}) and abs({column}) < 1e15 then {whole} else cast({column} as varchar) end"
-    )
-
-
 def segment_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     """SQL for each cut's segment of a row, such as ``country=DE & device=ios``.
 
     A missing value is ``(missing)``; one beyond the admitted values (table ``admitted``) is ``(other)``.
     """
 
-    def value(field: str) -> str:
-        text = field_text(field, schema.fields[field])
+    def value(name: str) -> str:
+        field = schema.field(name)
+        text = value_text(field, schema.fields[field])
         known = f"select value from admitted where field = {sql.text(field)}"
         return f"(case when {text} is null then '(missing)' when {text} in ({known}) then {text} else '(other)' end)"
 
     return [
-        " || ' & ' || ".join(f"{sql.text(field + '=')} || {value(field)}" for field in cut)
-        for cut in spec.segment_fields
+        " || ' & ' || ".join(f"{sql.text(name + '=')} || {value(name)}" for name in cut) for cut in spec.segment_fields
     ]
 
 
@@ -99,8 +89,8 @@ def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relati
     invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar)"
     segments = "".join(f", {segment} as segment_{i}" for i, segment in enumerate(segment_columns(spec, schema)))
     known = " union all ".join(
-        f"select {sql.text(field)} as field, {field_text(field, schema.fields[field])} as value from reference_rows"
-        for field in sorted({field for cut in spec.segment_fields for field in cut})
+        f"select {sql.text(field)} as field, {value_text(field, schema.fields[field])} as value from reference_rows"
+        for field in sorted({schema.field(name) for cut in spec.segment_fields for name in cut})
     )
     engine.run(
         f"create or replace temp table reference_rows as select 1 as arrived, case when {label} is null then 0 else 1 end as sign, "
