@@ -9,6 +9,7 @@ from datetime import date
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.batch import Batch
 from mlobs_pipelines.ingest.deliveries import Deliveries, remember, sources_of
+from mlobs_pipelines.ingest.values import day
 from mlobs_pipelines.ingest.workspace import EngineFactory, Workspace
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -83,6 +84,9 @@ def ingest_nights(
             for source in sources:
                 source.scan(may_be_empty=source.source == "labels" or bool(lake), progress=progress)
             remember(home, spec, sources)
+            if lake and max(lake) in to_run and _rotated(home, spec, work.engine, sources, max(lake)):
+                to_run.remove(max(lake))
+                notes[max(lake)] = (f"{max(lake)}: its files were taken away since, in part; it stays as taken in",)
             for chunk in _chunks(to_run, lake, sources):
                 if progress:
                     progress(f"taking in {chunk[0]}" + (f" to {chunk[-1]}" if len(chunk) > 1 else ""))
@@ -111,6 +115,18 @@ def _chunks(nights: Sequence[date], lake: Sequence[date], sources: Sequence[Deli
         chunks[-1].append(night)
         held += rows
     return chunks
+
+
+def _rotated(home: Home, spec: ModelSpec, engine: DuckDBEngine, sources: Sequence[Deliveries], night: date) -> bool:
+    """Whether the delivered files hold fewer rows of a night than the lake accepted: to take it in again would lose some."""
+    for source in sources:
+        told = "available_at" if source.source == "labels" else "arrived_at"
+        rows = scan([home.lake_file(spec.model, source.source, night)])
+        own = f"{day(told, spec.timezone)} = date '{night.isoformat()}'"
+        ((accepted,),) = engine.rows(f"select count(*) from {rows} where {own}")
+        if sum(source.fact(f).rows.get(night.isoformat(), 0) for f in source.files) < accepted:
+            return True
+    return False
 
 
 def _report(
