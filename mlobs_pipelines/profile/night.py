@@ -107,8 +107,7 @@ def _freeze(
         "frozen_on": next(night for night in wanted if night >= complete).isoformat(),
         "reference": "onboarding",
     }
-    load_reference(engine, spec, schema, _with_labels(home, spec, onboarding, rows))
-    _write_reference_tables(engine, home, spec, schema, bins)
+    write_reference(engine, home, spec, schema, bins, _with_labels(home, spec, onboarding, rows))
     write_bins(home.bins_file(spec.model), bins)
     return bins, [night for night in nights(home.lake(spec.model) / "predictions") if night <= wanted[-1]]
 
@@ -176,12 +175,6 @@ def write_reference(
 ) -> None:
     """Profile the reference's rows like a night's."""
     load_reference(engine, spec, schema, relation)
-    _write_reference_tables(engine, home, spec, schema, bins)
-
-
-def _write_reference_tables(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any]
-) -> None:
     for table, query in _tables(engine, spec, schema, bins).items():
         if table != "traffic_profile":
             engine.write(f"select * from ({query}) order by all", home.reference_file(spec.model, table))
