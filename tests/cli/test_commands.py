@@ -119,8 +119,11 @@ def test_rebuild_makes_the_same_bits_from_the_lake_alone(home):
     assert digest(Home(home), MODEL) == before
 
 
-def test_run_again_without_dates_says_which_nights_are_due(home):
-    assert json.loads(mlobs(home, "--json", "digest", MODEL))
+def test_digest_names_every_table_with_its_sha256(home):
+    found = json.loads(mlobs(home, "--json", "digest", MODEL))
+    assert found == digest(Home(home), MODEL)
+    assert all(len(value) == 64 for value in found.values())
+    assert {"lake/predictions", "lake/label_facts", "store/metrics"} <= found.keys()
 
 
 def test_init_writes_a_spec_that_validates_and_runs(tmp_path):
