@@ -20,7 +20,7 @@ LAKE_TABLES = (
 )
 """Tables of the lake, one file a night each, in the order in which a night writes them."""
 
-STORE_TABLES = ("metrics", "runs")
+STORE_TABLES = ("metrics", "signals", "incidents", "causes", "comparisons", "runs")
 
 
 def default_home() -> Path:
@@ -84,6 +84,20 @@ class Home:
     def behind_file(self, model: str) -> Path:
         """Nights that must be derived again because an older night was run after them."""
         return self.warehouse / f"{model}.behind.json"
+
+    @property
+    def log(self) -> Path:
+        """What was decided and done: append-only and hash-chained."""
+        return self.root / "log"
+
+    @property
+    def outbox(self) -> Path:
+        """Messages on their way, and receipts of those that arrived."""
+        return self.root / "outbox"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
 
     @property
     def results(self) -> Path:

@@ -13,7 +13,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, ReadOnlyDuckDB, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.store.layout import LAKE_TABLES, STORE_TABLES, Home, default_home, nights
-from mlobs_pipelines.store.tables import METRICS, RUNS, TABLES
+from mlobs_pipelines.store.tables import TABLES
 
 REFERENCE_TABLES = ("feature_profile", "output_profile", "quality_profile")
 WALL_CLOCK = ("run_id", "started_at", "finished_at")
@@ -153,7 +153,7 @@ def _digest(engine: DuckDBEngine, files: list[Path]) -> str:
 
 
 def _scan(home: Home, name: str, model: str | None) -> pl.LazyFrame:
-    schema = METRICS if name == "metrics" else RUNS
+    schema = TABLES[name]
     folder = home.root / "store" / name
     models = [model] if model is not None else sorted(p.name for p in folder.glob("*") if p.is_dir())
     files = [home.store_file(name, m, night) for m in models for night in _store_nights(home, name, m)]

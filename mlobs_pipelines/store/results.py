@@ -8,44 +8,48 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import polars as pl
 
 from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published, write_text
+from mlobs_pipelines.store.journal import decisions
 from mlobs_pipelines.store.layout import STORE_TABLES, Home, nights
 from mlobs_pipelines.store.lock import exclusive
+from mlobs_pipelines.store.people import newest, with_people
+from mlobs_pipelines.store.tables import CAUSES, DECISIONS, INCIDENTS, TABLES
+
+_KINDS = {pl.Date: "date", pl.Int64: "bigint", pl.Float64: "double", pl.Boolean: "boolean", pl.Datetime: "timestamp"}
+
+
+def _columns(schema: pl.Schema) -> str:
+    return ", ".join(f"{name} {_KINDS.get(type(kind), 'varchar')}" for name, kind in schema.items())
+
 
 MARTS = ("latest_metrics", "model_health", "version_comparison")
 
-COLUMNS = {
-    "metrics": "model varchar, version varchar, role varchar, family varchar, metric varchar, subject varchar, "
-    "segment varchar, window_start date, window_end date, as_of date, value double, lower double, upper double, "
-    "rows bigint, labeled_rows bigint, baseline double, reference varchar, status varchar, error_bound double, "
-    "run_id varchar",
-    "runs": "run_id varchar, model varchar, arrival_date date, started_at timestamp, finished_at timestamp, "
-    "status varchar, rows_in bigint, rows_quarantined bigint, labels_in bigint, error varchar",
-    "models": "model varchar, task varchar, owner varchar, timezone varchar",
-    "incidents": "incident_id varchar, model varchar, version varchar, opened_as_of date, last_as_of date, "
-    "resolved_as_of date, state varchar, severity varchar, kind varchar, subject varchar, segment varchar, "
-    "title varchar, diagnosis varchar, recommended_action varchar, evidence varchar",
-    "causes": "incident_id varchar, rank integer, kind varchar, subject varchar, segment varchar, share double, "
-    "lower double, upper double, detail varchar",
-    "comparisons": "model varchar, champion varchar, challenger varchar, as_of date, window_start date, "
-    "window_end date, metric varchar, segment varchar, champion_value double, challenger_value double, "
-    "difference double, lower double, upper double, rows bigint, verdict varchar",
-    "decisions": "decision_id varchar, model varchar, version varchar, as_of date, action varchar, reason varchar, "
-    "evidence varchar, mode varchar, status varchar, decided_at timestamp, actor varchar, previous_hash varchar, "
-    "hash varchar",
-}
-"""Tables of the snapshot. Those that no step writes yet are there and empty, so that a query works from day one."""
+NIGHT_TABLES = {name: f"{name[:-1]}_nights" if name in ("incidents", "causes") else name for name in TABLES}
+"""Table of the store -> table of the snapshot that its files' rows are in."""
 
-NIGHT_COLUMN = {"metrics": "as_of", "runs": "arrival_date"}
+NIGHT_COLUMN = {name: "arrival_date" if name == "runs" else "as_of" for name in TABLES}
+
+COLUMNS = {
+    **{NIGHT_TABLES[name]: _columns(schema) for name, schema in TABLES.items()},
+    "incidents": _columns(INCIDENTS),
+    "causes": _columns(CAUSES),
+    "decisions": _columns(DECISIONS),
+    "models": "model varchar, task varchar, owner varchar, timezone varchar",
+}
+"""Tables of the snapshot, there from the first night on. ``incidents`` and ``causes`` have each incident once, as it is
+known now and with what people said of it; ``incident_nights`` and ``cause_nights`` as it was known on every night."""
 
 Files = dict[tuple[str, str, dt.date], str]
 """(table, model, night) of a file of the store -> what tells that it is still the same."""
@@ -76,6 +80,11 @@ def publish(home: Home, specs: Sequence[ModelSpec] = ()) -> None:
             raise PublishError(f"cannot publish {home.results}: {' '.join(str(error).split())[:500]}") from error
 
 
+def _layout() -> str:
+    """What tells a working copy that was made by another version of the marts or of the tables."""
+    return hashlib.sha256(f"{dbt.project_version()} {COLUMNS}".encode()).hexdigest()
+
+
 def _remember(home: Home, spec: ModelSpec) -> None:
     """Keep what the marts say of a model itself; it outlives the model's file."""
     card = {"model": spec.model, "task": spec.task, "owner": spec.owner, "timezone": spec.timezone}
@@ -91,7 +100,7 @@ def _bring_up_to_date(home: Home) -> bool:
     try:
         with _attached(home, file) as engine:
             built_by = engine.rows("select project from warehouse.built_by")
-            current = built_by == [(dbt.project_version(),)]
+            current = built_by == [(_layout(),)]
         if current:
             return _load(home, file)
     except Error:
@@ -100,12 +109,13 @@ def _bring_up_to_date(home: Home) -> bool:
         path.unlink(missing_ok=True)
     with _attached(home, file) as engine:
         engine.run("create table warehouse.loaded (name varchar, model varchar, night date, file varchar)")
+        engine.run("create table warehouse.log (entries bigint)")
         for name, columns in COLUMNS.items():
             engine.run(f"create table warehouse.{name} ({columns})")
     _load(home, file)
     dbt.run_dbt(("run", "--select", "marts"), dbt.environment(home, file, _working(home)))
     with _attached(home, file) as engine:
-        engine.run(f"create table warehouse.built_by as select {sql.text(dbt.project_version())} as project")
+        engine.run(f"create table warehouse.built_by as select {sql.text(_layout())} as project")
     return True
 
 
@@ -121,7 +131,12 @@ def _load(home: Home, file: Path) -> bool:
         models = [(c["model"], c["task"], c["owner"], c["timezone"]) for c in cards]
         known = engine.rows("select model, task, owner, timezone from warehouse.models order by model")
         stale = sorted(key for key in stored.keys() | loaded.keys() if stored.get(key) != loaded.get(key))
-        if not stale and sorted(models) == known:
+        log = decisions(home)
+        if (
+            not stale
+            and sorted(models) == known
+            and engine.rows("select entries from warehouse.log") == [(log.height,)]
+        ):
             return False
         engine.run("begin")
         engine.run("delete from warehouse.models")
@@ -130,27 +145,46 @@ def _load(home: Home, file: Path) -> bool:
             engine.run(f"insert into warehouse.models values ({values})")
         for name, model in sorted({(name, model) for name, model, _ in stale}):
             _replace(engine, home, name, model, [n for t, m, n in stale if (t, m) == (name, model)], stored)
+        _conclude(engine, log)
         engine.run("commit")
     return True
+
+
+def _conclude(engine: DuckDBEngine, log: pl.DataFrame) -> None:
+    """Each incident once, as it is known now and with what people said of it; its newest causes; the log."""
+    nights = pl.DataFrame(engine.table("select * from warehouse.incident_nights"))
+    _fill(engine, "incidents", with_people(newest(nights), log))
+    latest = "select incident_id, max(as_of) as as_of from warehouse.cause_nights group by incident_id"
+    engine.run(
+        "delete from warehouse.causes; insert into warehouse.causes "
+        f"select c.* from warehouse.cause_nights as c inner join ({latest}) as l using (incident_id, as_of)"
+    )
+    _fill(engine, "decisions", log)
+    engine.run(f"delete from warehouse.log; insert into warehouse.log values ({log.height})")
+
+
+def _fill(engine: DuckDBEngine, name: str, rows: pl.DataFrame) -> None:
+    engine.register("filling", rows.to_arrow())
+    engine.run(f"delete from warehouse.{name}; insert into warehouse.{name} select * from filling")
 
 
 def _replace(engine: DuckDBEngine, home: Home, name: str, model: str, days: list[dt.date], stored: Files) -> None:
     """Replace the rows that came of some nights' files of one table and model."""
     listed = ", ".join(f"date '{day}'" for day in days)
     engine.run(
-        f"delete from warehouse.{name} where model = {sql.text(model)} and {NIGHT_COLUMN[name]} in ({listed}); "
+        f"delete from warehouse.{NIGHT_TABLES[name]} where model = {sql.text(model)} and {NIGHT_COLUMN[name]} in ({listed}); "
         f"delete from warehouse.loaded where name = '{name}' and model = {sql.text(model)} and night in ({listed})"
     )
     present = [day for day in days if (name, model, day) in stored]
     if not present:
         return
     files = [home.store_file(name, model, day) for day in present]
-    names = ", ".join(column.split()[0] for column in COLUMNS[name].split(", "))
+    names = ", ".join(TABLES[name])
     states = ", ".join(
         f"('{name}', {sql.text(model)}, date '{day}', {sql.text(stored[name, model, day])})" for day in present
     )
     engine.run(
-        f"insert into warehouse.{name} select {names} from {scan(files)} where model = {sql.text(model)}; "
+        f"insert into warehouse.{NIGHT_TABLES[name]} select {names} from {scan(files)} where model = {sql.text(model)}; "
         f"insert into warehouse.loaded values {states}"
     )
 
@@ -176,7 +210,10 @@ def _snapshot(home: Home) -> None:
                     f"create table warehouse.filled as select * from warehouse.{mart}; "
                     f"drop view warehouse.{mart}; alter table warehouse.filled rename to {mart}"
                 )
-            engine.run("drop table warehouse.loaded; drop table warehouse.built_by; checkpoint warehouse")
+            engine.run(
+                "drop table warehouse.loaded; drop table warehouse.built_by; "
+                "drop table warehouse.log; checkpoint warehouse"
+            )
 
 
 @contextlib.contextmanager

@@ -61,4 +61,140 @@ RUNS = pl.Schema(
 )
 """One row per model and night run."""
 
-TABLES = {"metrics": METRICS, "runs": RUNS}
+SIGNALS = pl.Schema(
+    {
+        "model": pl.String(),
+        "role": pl.String(),
+        "family": pl.String(),
+        "metric": pl.String(),
+        "subject": pl.String(),
+        "segment": pl.String(),
+        "window_start": pl.Date(),
+        "window_end": pl.Date(),
+        "as_of": pl.Date(),
+        "value": pl.Float64(),
+        "lower": pl.Float64(),
+        "upper": pl.Float64(),
+        "rows": pl.Int64(),
+        "labeled_rows": pl.Int64(),
+        "expected": pl.Float64(),
+        "effect": pl.Float64(),
+        "chance": pl.Float64(),
+        "practical": pl.Float64(),
+        "breach": pl.Boolean(),
+        "clear": pl.Boolean(),
+    }
+)
+"""One row per monitored number of a night: what was expected, how far it is off in the harmful direction (``effect``),
+how far chance alone may take it (``chance``), and from where it matters (``practical``)."""
+
+INCIDENTS = pl.Schema(
+    {
+        "incident_id": pl.String(),
+        "model": pl.String(),
+        "version": pl.String(),
+        "opened_as_of": pl.Date(),
+        "last_as_of": pl.Date(),
+        "resolved_as_of": pl.Date(),
+        "state": pl.String(),
+        "severity": pl.String(),
+        "kind": pl.String(),
+        "subject": pl.String(),
+        "segment": pl.String(),
+        "title": pl.String(),
+        "diagnosis": pl.String(),
+        "recommended_action": pl.String(),
+        "evidence": pl.String(),
+        "since": pl.Date(),
+        "until": pl.Date(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+        "lower": pl.Float64(),
+        "upper": pl.Float64(),
+        "baseline": pl.Float64(),
+        "threshold": pl.Float64(),
+        "rows": pl.Int64(),
+        "labeled_rows": pl.Int64(),
+        "nights": pl.Int64(),
+        "dedup_key": pl.String(),
+        "as_of": pl.Date(),
+    }
+)
+"""One row per incident and night on which it is known: open, or resolved not long ago.
+
+``since``, ``until``: first and last event date that it is about. ``last_as_of``: last night on which it was seen.
+``nights``: nights on which it was seen. ``threshold``: the value from which the leading metric counts as off.
+``dedup_key``: the same for every episode of one trouble. ``evidence``: JSON, see ``judge.incidents``."""
+
+CAUSES = pl.Schema(
+    {
+        "incident_id": pl.String(),
+        "rank": pl.Int64(),
+        "kind": pl.String(),
+        "subject": pl.String(),
+        "segment": pl.String(),
+        "share": pl.Float64(),
+        "lower": pl.Float64(),
+        "upper": pl.Float64(),
+        "detail": pl.String(),
+        "model": pl.String(),
+        "as_of": pl.Date(),
+    }
+)
+"""First suspects of an incident, the likeliest first, as of each night on which the incident was seen."""
+
+COMPARISONS = pl.Schema(
+    {
+        "model": pl.String(),
+        "champion": pl.String(),
+        "challenger": pl.String(),
+        "as_of": pl.Date(),
+        "window_start": pl.Date(),
+        "window_end": pl.Date(),
+        "metric": pl.String(),
+        "segment": pl.String(),
+        "champion_value": pl.Float64(),
+        "challenger_value": pl.Float64(),
+        "difference": pl.Float64(),
+        "lower": pl.Float64(),
+        "upper": pl.Float64(),
+        "rows": pl.Int64(),
+        "verdict": pl.String(),
+    }
+)
+"""Two versions on the same rows. ``difference``: challenger less champion, with its paired interval; ``verdict`` tells
+of the challenger: better, worse, non_inferior or inconclusive."""
+
+DECISIONS = pl.Schema(
+    {
+        "decision_id": pl.String(),
+        "model": pl.String(),
+        "version": pl.String(),
+        "as_of": pl.Date(),
+        "action": pl.String(),
+        "reason": pl.String(),
+        "evidence": pl.String(),
+        "mode": pl.String(),
+        "status": pl.String(),
+        "decided_at": pl.Datetime("us"),
+        "actor": pl.String(),
+        "previous_hash": pl.String(),
+        "hash": pl.String(),
+        "incident_id": pl.String(),
+        "seq": pl.Int64(),
+    }
+)
+"""The rows of the log, in order: what the loop decided and what people did. A change of status is a new row.
+
+Beside the loop's actions (retrain, validate, promote, hold, roll_back, alert, fix_data) there are those of people about an
+incident: acknowledge, silence, resolve."""
+
+TABLES = {
+    "metrics": METRICS,
+    "signals": SIGNALS,
+    "incidents": INCIDENTS,
+    "causes": CAUSES,
+    "comparisons": COMPARISONS,
+    "runs": RUNS,
+}
+"""Tables that are files of one night each, and their schemas."""
