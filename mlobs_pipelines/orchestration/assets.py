@@ -12,6 +12,7 @@ from mlobs_pipelines.orchestration import checks, evidence
 from mlobs_pipelines.orchestration.bookkeeping import record
 from mlobs_pipelines.orchestration.step import Result, describe, step
 from mlobs_pipelines.orchestration.wiring import Wiring, say
+from mlobs_pipelines.tasks import HEADLINE
 
 PROFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "feature_profile": (
@@ -135,7 +136,7 @@ def metrics(wiring: Wiring) -> dg.AssetsDefinition:
         from mlobs_pipelines.orchestration import steps
 
         steps.measure(home, spec, nights, context.run.run_id, progress=say(context))
-        title = f"{evidence.HEADLINE[spec.task]}, {max(spec.monitors.window_days)} days"
+        title = f"{HEADLINE[spec.task]}, {max(spec.monitors.window_days)} days"
         file = home.store_file("metrics", spec.model, nights[-1])
         latest = {
             "file": dg.MetadataValue.path(file),

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from mlobs_pipelines.spec.model import ModelSpec, Task
+from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.tasks import HEADLINE
 
 SHOWN_NIGHTS = 60
-
-HEADLINE: Mapping[Task, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "root_mean_squared_error"}
-"""The one number of a model that a plot shows."""
 
 _WIDTH, _HEIGHT, _PAD = 640, 120, 22
 

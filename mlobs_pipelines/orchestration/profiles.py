@@ -56,6 +56,12 @@ def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inp
     return Inputs(profiles, features, read_bins(home.bins_file(model)))
 
 
+def load_features(home: Home, model: str, first: dt.date, last: dt.date, night: dt.date) -> pl.DataFrame:
+    """Rows of ``feature_profile`` about the event dates from ``first`` to ``last``, as known on a night."""
+    found = _read(home, model, "feature_profile", first, night)
+    return found.filter(pl.col("event_date") <= last) if found.height else found
+
+
 def _earliest_event(home: Home, model: str, wanted: Sequence[dt.date]) -> dt.date:
     files = [home.lake_file(model, table, night) for table in ("traffic_profile", "output_profile") for night in wanted]
     found = pl.concat([pl.scan_parquet(file).select(pl.col("event_date").min()) for file in files]).collect()

@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
 from mlobs_pipelines.join import night as label_join
+from mlobs_pipelines.judge.night import judge_night
 from mlobs_pipelines.measure.night import measure_nights
 from mlobs_pipelines.orchestration import behind
+from mlobs_pipelines.orchestration.past import Past
 from mlobs_pipelines.orchestration.profiles import load_profiles
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.model import ModelSpec
@@ -21,6 +23,9 @@ from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 
 Progress = Callable[[str], None]
+
+JUDGED = ("metrics", "signals", "causes", "incidents")
+"""Tables that a night's judgement writes; the last one is what the next night builds on."""
 
 
 def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
@@ -45,14 +50,17 @@ def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Pr
 def measure(
     home: Home, spec: ModelSpec, nights: Sequence[dt.date], run_id: str, progress: Progress | None = None
 ) -> dict[dt.date, int]:
-    """Measure each night from profiles alone; gives the number of metrics each night wrote."""
+    """Measure each night from profiles alone, and judge it; gives the number of metrics each night wrote."""
     affected = behind.affected(home, spec.model, nights)
     inputs = load_profiles(home, spec, affected)
+    past = Past(home, spec)
     written = {}
-    for night, metrics in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, affected, run_id):
-        with published(home.store_file("metrics", spec.model, night)) as draft:
-            metrics.write_parquet(draft, compression="zstd")
-        written[night] = metrics.height
+    for night, measured in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, affected, run_id):
+        found = judge_night(measured, past.signals(night), past.incidents(night), spec, night, past.profile_of(night))
+        for table in JUDGED:
+            with published(home.store_file(table, spec.model, night)) as draft:
+                getattr(found, table).write_parquet(draft, compression="zstd")
+        written[night] = measured.height
         if progress:
             progress(f"measured {night} ({len(written)} of {len(affected)})")
     behind.clear(home, spec.model)

@@ -15,3 +15,7 @@ TASKS: dict[str, type[Task]] = {"binary": Binary, "multiclass": Multiclass, "reg
 def task_of(spec: ModelSpec) -> Task:
     """The task object of a spec."""
     return TASKS[spec.task](spec)
+
+
+HEADLINE: dict[str, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "root_mean_squared_error"}
+"""The one number of a model of each task: what decides where the policy names no metric."""

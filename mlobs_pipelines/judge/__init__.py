@@ -1,0 +1,1 @@
+"""Metrics -> incidents with causes and recommended actions."""
