@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 400
 SHOWN = 5
+OVERLAP = 0.3
+"""With less in common, a feature tells the periods apart (a date, a counter) and explains nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Split:
     changes: Floats
     mixes: Floats
     rates: Floats
+    overlap: float
+    """Share of the rows that lie in cells which both periods have, as far as both have them: sum min(p, p')."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the change is more than days differ among themselves."""
+        drawn = self.changes[np.isfinite(self.changes)]
+        low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (-1.0, 1.0)
+        return bool(low > 0 or high < 0)
 
     def share(self, part: Floats, parts: Floats) -> tuple[float, float, float]:
         """A part's share of the change with its 95 % interval; the parts are summed over the cells given."""
@@ -71,7 +82,8 @@ def split(before: tuple[Floats, Floats], after: tuple[Floats, Floats], seed: int
 
     change, mix, rate = _parts(*(x.sum(axis=0)[None, :] for x in (*before, *after)))
     changes, mixes, rates = _parts(*drawn(before), *drawn(after))
-    return Split(float(change[0]), mix[0], rate[0], changes, mixes, rates)
+    p0, p1 = (x[0].sum(axis=0) / x[0].sum() for x in (before, after))
+    return Split(float(change[0]), mix[0], rate[0], changes, mixes, rates, float(np.minimum(p0, p1).sum()))
 
 
 def _parts(n0: Floats, s0: Floats, n1: Floats, s1: Floats) -> tuple[Floats, Floats, Floats]:
@@ -139,7 +151,7 @@ def of_a_mean(
     """Suspects for a change of the mean loss (``labeled``) or of the mean score, and the rate's share of it.
 
     The rate's share is what is left when the feature whose mix explains most has had its part: with like inputs the
-    model fares otherwise.
+    model fares otherwise. Nothing is said where days differ among themselves as much as the periods do, and no suspect is named whose share may be none.
 
     Args:
         profile: rows of ``feature_profile`` about both periods, in one role, all versions.
@@ -154,21 +166,23 @@ def of_a_mean(
     found: list[Suspect] = []
     features = sorted(profile["feature"].unique().to_list())
     inside = profile.filter(pl.col("segment") == segment)
-    best: tuple[float, Suspect, Split] | None = None
+    best: tuple[float, str, Split] | None = None
     for feature in features:
         mine = inside.filter(pl.col("feature") == feature)
         bins = sorted(mine["bin"].unique().to_list())
         made = split(by_cell(mine, "bin", bins, before, rows, total), by_cell(mine, "bin", bins, after, rows, total))
-        if made is None or not made.change:
+        if made is None or not made.sure or made.overlap < OVERLAP:
             continue
         share = made.share(made.mix, made.mixes)
+        if best is None or share[0] > best[0]:
+            best = share[0], feature, made
+        if not share[1] > 0:
+            continue
         found.append(
             suspect(
                 "feature", feature, segment, share, f"its values moved: {_percent(share[0])} of the change in {what}"
             )
         )
-        if best is None or share[0] > best[0]:
-            best = share[0], found[-1], made
     found.sort(key=lambda s: -abs(float(str(s["share"] or 0))))
     found = found[:SHOWN]
     rest: float | None = None
@@ -177,7 +191,7 @@ def of_a_mean(
         rest = left[0]
         detail = (
             f"like inputs fare otherwise: {_percent(left[0])} of the change in {what} is there at equal inputs "
-            f"(by {best[1]['subject']}, the feature that explains most)"
+            f"(by {best[1]}, the feature that explains most)"
         )
         found.append(suspect("rate", "", segment, left, detail))
     found += _segments(profile, spec, features[:1], before, after, rows, total, what)
@@ -207,13 +221,13 @@ def _segments(
         made = split(
             by_cell(mine, "segment", values, before, rows, total), by_cell(mine, "segment", values, after, rows, total)
         )
-        if made is None or not made.change:
+        if made is None or not made.sure:
             continue
         listed = []
         for i, value in enumerate(values):
             part, parts = (made.mix + made.rate)[[i]], (made.mixes + made.rates)[:, [i]]
             share = made.share(part, parts)
-            if share[0] >= 0.2:
+            if share[0] >= 0.2 and share[1] > 0:
                 listed.append(
                     suspect("segment", cut[0], value, share, f"holds {_percent(share[0])} of the change in {what}")
                 )

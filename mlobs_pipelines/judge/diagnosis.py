@@ -21,8 +21,10 @@ from mlobs_pipelines.judge.monitors import (
     VOLUME,
 )
 
-UNITS = (1e6, 1000.0, 100.0, 60.0, 3600.0, 24.0, 10.0, 2.54, 1.609, 2.2046, 0.3048)
+UNITS = (1e6, 1000.0, 100.0, 60.0, 3600.0, 24.0, 10.0, 2.54, 1.609, 2.2046, 3.281)
 """Factors between units that get mixed up; each also the other way round."""
+GREAT = 10.0
+"""A factor from here on is told by its size; a smaller one must be met closely."""
 ABRUPT = 0.5
 """A Jensen-Shannon distance that no drift of a population reaches overnight."""
 WIDE = 0.1
@@ -42,7 +44,7 @@ COUNTED = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is said of a finding."""
+    """What is said of a finding. ``title`` of an input begins after the names of the features it is about."""
 
     kind: str
     severity: str
@@ -97,14 +99,15 @@ def _volume(f: Finding, m: pl.DataFrame, share: float, equal: float | None, vers
 def _input(f: Finding, m: pl.DataFrame, share: float, equal: float | None, version: str) -> Diagnosis:
     del equal, version
     s = f.leading
-    sign = fingerprint(f, m)
+    found = fingerprint(f, m)
+    sign = found.text if found else None
     counted = s["family"] == "quality"
     if counted or sign or s["effect"] >= ABRUPT:
-        title = f"{f.subject} {_seen(s) if counted else sign or 'changed abruptly'}"
+        title = _seen(s) if counted else sign or "changed abruptly"
         hit = share * (s["effect"] if counted else 1.0)
         advice = f"Mend the source of {f.subject}, or have it sent again; until then the model decides on wrong values."
         return Diagnosis("data_fault", "critical" if hit >= WIDE else "warning", title, "fix_data", advice, sign)
-    title = f"{f.subject} is distributed differently (Jensen-Shannon distance {s['value']:.2f}, usually {s['expected']:.2f})"
+    title = f"is distributed differently (Jensen-Shannon distance {s['value']:.2f}, usually {s['expected']:.2f})"
     advice = "Nothing to do by itself: watch whether performance follows when the labels are in."
     return Diagnosis("input_drift", "info", title, "hold", advice)
 
@@ -113,7 +116,15 @@ def _seen(s: Signal) -> str:
     return COUNTED[s["metric"]].format(value=percent(s["value"])) + f" (usually {percent(s['expected'])})"
 
 
-def fingerprint(f: Finding, metrics: pl.DataFrame) -> str | None:
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a feature's change looks like. ``sure``: one night is enough, no calendar and no weather does that."""
+
+    text: str
+    sure: bool
+
+
+def fingerprint(f: Finding, metrics: pl.DataFrame) -> Fingerprint | None:
     """What the moments tell of a feature's change: another unit, a constant that came alive, or one that froze."""
     mine = metrics.filter(
         (pl.col("family") == "quality")
@@ -126,25 +137,26 @@ def fingerprint(f: Finding, metrics: pl.DataFrame) -> str | None:
         return None
     mean, spread = found["mean"], found["standard_deviation"]
     if spread["value"] and not spread["baseline"] and mean["baseline"] is not None:
-        return "came alive: it was constant before"
+        return Fingerprint("came alive: it was constant before", sure=True)
     if spread["baseline"] and not spread["value"] and mean["value"] is not None:
-        return "stands still: all values are the same"
+        return Fingerprint("stands still: all values are the same", sure=False)
     if not spread["value"] or not spread["baseline"] or not mean["value"] or mean["lower"] is None:
         return None
     return _another_unit(mean, spread["value"] / spread["baseline"])
 
 
-def _another_unit(mean: Mapping[str, float], widened: float) -> str | None:
+def _another_unit(mean: Mapping[str, float], widened: float) -> Fingerprint | None:
     """Whether a mean and a spread have grown by the factor between two units."""
     ratio = mean["value"] / mean["baseline"] if mean["baseline"] else 0.0
     if ratio <= 0:
         return None
     error = max((mean["upper"] - mean["lower"]) / 2 / abs(mean["value"]), 0.02)
     for factor in (x for unit in UNITS for x in (unit, 1 / unit)):
-        near = abs(np.log(ratio / factor)) <= min(2 * error + 0.05, 0.35)
+        great = max(factor, 1 / factor) >= GREAT
+        near = abs(np.log(ratio / factor)) <= (min(2 * error + 0.05, 0.35) if great else 0.03)
         if near and abs(np.log(widened / factor)) <= 0.5 and abs(np.log(factor)) > 4 * error:
             times = f"{factor:g} times" if factor > 1 else f"1/{1 / factor:g} of"
-            return f"is in another unit: values are {times} what they were"
+            return Fingerprint(f"is in another unit: values are {times} what they were", sure=great)
     return None
 
 
@@ -263,7 +275,7 @@ def sentence(
     s = finding.leading
     where = f"in {segment}" if segment else "in all rows"
     counted = f"{s['labeled_rows']:,} labelled rows" if finding.layer == PERFORMANCE else f"{s['rows']:,} rows"
-    said = [f"{title[:1].upper()}{title[1:]}, {where}, since {finding.since}, on {counted} up to {s['window_end']}."]
+    said = [f"{title}, {where}, since {finding.since}, on {counted} up to {s['window_end']}."]
     said.append(
         f"The effect is {s['effect']:.3g}; chance gives up to {s['chance']:.2g} here, and from {s['practical']:.2g} on it matters."
     )

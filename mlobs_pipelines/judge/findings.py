@@ -19,7 +19,11 @@ NIGHTS, OF = 2, 3
 UNMISTAKABLE, BEYOND_CHANCE = 4.0, 2.0
 """… or on the first night, by an effect 4 times the practical one and twice what chance gives."""
 RARE = 0.6
-"""A segment is where a trouble sits if no more than this share of the rows is in it."""
+"""A segment is where a trouble sits if no more than this share of the rows is in it …"""
+OTHERS = 0.5
+"""… the effect in the cut's other segments is at most this share of its own …"""
+HELD = 0.3
+"""… and, where all rows together are off as well, its rows account for at least this share of that."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,8 @@ def confirmed(signal: Signal) -> bool:
     """Whether a breach is more than one bad night."""
     past = signal["past"] or []
     seen = 1 + sum(bool(night["breach"]) for night in past[-(OF - 1) :])
+    if signal["family"] == "drift":
+        return seen >= NIGHTS  # a single day may be a holiday
     clear_cut = (
         signal["effect"] >= UNMISTAKABLE * signal["practical"] and signal["effect"] >= BEYOND_CHANCE * signal["chance"]
     )
@@ -141,21 +147,26 @@ def located(rows: Sequence[Signal]) -> str:
     for _, group in itertools.groupby(sorted(places, key=_cut), key=_cut):
         cut = list(group)
         breaching = [r for r in cut if r["breach"]]
-        others_clear = all(r["clear"] or r["value"] is None or r["effect"] is None for r in cut if not r["breach"])
-        known = [r for r in cut if r["effect"] is not None and not r["breach"]]
-        if len(breaching) == 1 and others_clear and (known or overall is None):
-            place = breaching[0]
-            if total is None or place["rows"] <= RARE * total:
-                candidates.append(place)
+        if len(breaching) != 1:
+            continue
+        place, others = breaching[0], [r for r in cut if not r["breach"] and r["effect"] is not None]
+        alone = all(r["clear"] and r["effect"] <= OTHERS * place["effect"] for r in others)
+        if alone and (others or overall is None) and (total is None or place["rows"] <= RARE * total):
+            candidates.append(place)
     breaching = [r for r in rows if r["breach"]]
     if candidates:
         best = max(candidates, key=lambda r: (float(r["effect"]), -str(r["segment"]).count(" & ")))
-        # Overall it may be as large: then the segment is not where it is, but where it is seen best.
-        if overall is None or not overall["breach"] or best["effect"] >= 1.5 * overall["effect"]:
+        if overall is None or not overall["breach"] or _held(best, overall) >= HELD:
             return str(best["segment"])
     if overall is not None and overall["breach"]:
         return ""
     return str(max(breaching, key=magnitude)["segment"])
+
+
+def _held(place: Signal, overall: Signal) -> float:
+    """About which share of the overall effect a segment's rows account for; of a distance, its square adds up."""
+    power = 2 if place["family"] == "drift" else 1
+    return float((place["effect"] / overall["effect"]) ** power * place["rows"] / overall["rows"])
 
 
 def _cut(signal: Signal) -> str:

@@ -115,12 +115,16 @@ class Incident:
     def describe(self, diagnosis: Diagnosis, finding: Finding, text: str) -> None:
         """Say it as it was at its worst; severity only rises."""
         row, evidence, s = self.row, self.evidence, finding.leading
+        if (row["kind"], diagnosis.kind) == ("input_drift", "data_fault"):
+            row["kind"] = "data_fault"  # it looked like drift at first
         worst = SEVERITIES.index(diagnosis.severity) > SEVERITIES.index(row["severity"] or "info")
         if worst or not row["severity"]:
             row["severity"] = diagnosis.severity
         if magnitude(s) < evidence["peak"] or s["segment"] != row["segment"]:
+            row["title"] = self.title(evidence["says"])
             return
         evidence["peak"] = round(magnitude(s), 6)
+        evidence["says"] = diagnosis.title
         evidence["advice"], evidence["fingerprint"] = diagnosis.advice, diagnosis.fingerprint
         direction = s["worse"] or (1 if (s["value"] or 0) >= (s["expected"] or 0) else -1)
         limit = max(s["practical"], s["chance"])
@@ -130,7 +134,7 @@ class Incident:
             else s["expected"] + direction * limit
         )
         row |= {
-            "title": diagnosis.title,
+            "title": self.title(diagnosis.title),
             "diagnosis": text,
             "recommended_action": diagnosis.action,
             "metric": s["metric"],
@@ -142,6 +146,10 @@ class Incident:
             "rows": s["rows"],
             "labeled_rows": s["labeled_rows"],
         }
+
+    def title(self, says: str) -> str:
+        """What an incident says, of inputs after their names."""
+        return f"{self.row['subject']} {says}" if self.layer == INPUT else says
 
     def written(self, night: dt.date) -> dict[str, Any]:
         """The incident's row of the night."""
@@ -160,6 +168,7 @@ def opened(model: str, finding: Finding, kind: str, night: dt.date) -> Incident:
         "absorbed": [],
         "same_time": [],
         "advice": "",
+        "says": "",
         "fingerprint": None,
         "onset": finding.since.isoformat(),
         "topics": [list(finding.topic)],

@@ -45,13 +45,12 @@ class Monitor:
     mature: bool = False
     segments: bool = True
     overall: bool = True
-    weekly: bool = False
 
 
 QUALITY = (
     Monitor(INTAKE, "quality", "duplicate_rate", 1, 0.05, segments=False),
     Monitor(INTAKE, "quality", "quarantined_rate", 1, 0.02, segments=False),
-    Monitor(VOLUME, "traffic", "predictions", 0, 0.4, relative=True, segments=False, weekly=True),
+    Monitor(VOLUME, "traffic", "predictions", 0, 0.4, relative=True, segments=False),
     Monitor(INPUT, "quality", "missing_rate", 1, 0.05),
     Monitor(INPUT, "quality", "invalid_rate", 1, 0.02),
     Monitor(INPUT, "quality", "out_of_range_rate", 1, 0.02),

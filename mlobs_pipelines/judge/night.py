@@ -11,7 +11,7 @@ import polars as pl
 
 from mlobs_pipelines.judge import causes
 from mlobs_pipelines.judge.causes import Period, Suspect
-from mlobs_pipelines.judge.diagnosis import Diagnosis, diagnose, sentence
+from mlobs_pipelines.judge.diagnosis import Diagnosis, Fingerprint, diagnose, fingerprint, sentence
 from mlobs_pipelines.judge.findings import Finding, Signal, findings_of
 from mlobs_pipelines.judge.incidents import REOPENED, Incident, frame, opened, over
 from mlobs_pipelines.judge.monitors import DECISIONS, INPUT, LAYERS, OUTPUT, PERFORMANCE, VOLUME, windows_of
@@ -115,7 +115,8 @@ class _Judge:
             if cause is not None:
                 cause.absorb([*finding.here, *finding.elsewhere])
                 continue
-            if not finding.confirmed or any(_may_cause(other, finding) for other in doubtful):
+            sure = finding.confirmed or (finding.layer == INPUT and _sure(fingerprint(finding, self.short)))
+            if not sure or any(_may_cause(other, finding) for other in doubtful):
                 doubtful.append(finding)
                 continue
             diagnosis, suspects, changes = self._diagnose(finding)
@@ -163,7 +164,9 @@ class _Judge:
         changes: Sequence[Mapping[str, str]],
     ) -> None:
         incident.see(finding, self.night)
-        text = sentence(diagnosis.title, finding.segment, finding, suspects, [c["detail"] for c in changes])
+        text = sentence(
+            incident.title(diagnosis.title), finding.segment, finding, suspects, [c["detail"] for c in changes]
+        )
         incident.describe(diagnosis, finding, text)
         name = incident.row["incident_id"]
         if suspects:
@@ -240,6 +243,10 @@ def _may_cause(other: Finding, finding: Finding) -> bool:
     """Whether a finding that is not sure yet may turn out to be the cause of one that is: then it can wait."""
     downstream = {VOLUME: {INPUT, OUTPUT}, INPUT: {OUTPUT, DECISIONS}}
     return finding.layer in downstream.get(other.layer, ()) and other.since <= finding.since
+
+
+def _sure(sign: Fingerprint | None) -> bool:
+    return sign is not None and sign.sure
 
 
 def _how(finding: Finding) -> str:

@@ -27,8 +27,6 @@ MEMORY = 28
 """Nights that make up what is usual."""
 LEAST = 7
 """Fewer usual nights than this, and the reference's value is what is expected."""
-ACCEPTED = 21
-"""A drift seen on so many of the remembered nights is the new level."""
 FROM_REFERENCE = 2.0
 """A slow decline is told from the reference: performance this many practical changes away from it is a breach."""
 
@@ -36,10 +34,12 @@ FROM_REFERENCE = 2.0
 def signals_of(metrics: pl.DataFrame, history: pl.DataFrame, spec: ModelSpec, night: dt.date) -> pl.DataFrame:
     """The night's signals.
 
-    A number is expected at the median of the last 28 nights on which it was no breach; of volume, on the same
-    weekday. With fewer than 7 such nights the reference's value is expected, and of drift none. A breach is an
-    effect in the harmful direction that is both at least the monitor's practical change and more than chance gives:
-    ``z`` times the larger of the number's own standard error and the nights' usual spread (1.4826 MAD).
+    A number is expected at the median of the last 28 nights on which it was no breach, or of those on the same
+    weekday, whichever it is closer to. With fewer than 7 such nights the reference's value is expected; of drift, the
+    median of all 28: what has drifted for three weeks is the new level. Drift and performance are judged from the
+    eighth night on, when a week is known. A breach is an effect in the harmful direction that is both at least the monitor's practical change and more
+    than chance gives: ``z`` times the larger of the number's own standard error and the nights' usual spread
+    (1.4826 MAD). A number with neither interval nor history is not judged.
 
     Args:
         metrics: the night's rows, schema ``METRICS``.
@@ -67,7 +67,8 @@ def signals_of(metrics: pl.DataFrame, history: pl.DataFrame, spec: ModelSpec, ni
     counted = pl.when(pl.col("metric") == "predictions").then((1 / pl.col("value").clip(0.5)).sqrt()).otherwise(own)
     rows = rows.with_columns(
         off=value - pl.col("level"),
-        error=pl.max_horizontal(counted, "spread"),
+        # A spread of few nights, or none at all, is no measure of chance.
+        error=pl.when(counted.is_not_null() | (pl.col("spread") > 0)).then(pl.max_horizontal(counted, "spread")),
     ).with_columns(
         effect=pl.when(pl.col("worse") == 0).then(pl.col("off").abs()).otherwise(pl.col("off") * pl.col("worse")),
         chance=z * pl.col("error") * (1 + 1 / pl.col("nights").clip(1)).sqrt(),
@@ -115,13 +116,13 @@ def first_role(metrics: pl.DataFrame) -> str:
 
 
 def _rows_of(monitors: Sequence[Monitor], rows: pl.DataFrame) -> pl.DataFrame:
-    fields = ("layer", "family", "metric", "worse", "practical", "relative", "mature", "segments", "overall", "weekly")
+    fields = ("layer", "family", "metric", "worse", "practical", "relative", "mature", "segments", "overall")
     listed = pl.DataFrame(
         [[getattr(m, f) for f in fields] for m in monitors],
         schema=pl.Schema(
             zip(
                 fields,
-                [*[pl.String()] * 3, pl.Int64(), pl.Float64(), *[pl.Boolean()] * 5],
+                [*[pl.String()] * 3, pl.Int64(), pl.Float64(), *[pl.Boolean()] * 4],
                 strict=True,
             )
         ),
@@ -150,7 +151,7 @@ def _overridden(rows: pl.DataFrame, spec: ModelSpec) -> pl.DataFrame:
 
 def _usual(past: pl.DataFrame, watched: pl.DataFrame) -> pl.DataFrame:
     """Of each series what the remembered nights say: medians and spreads of usual and of all nights, and its past."""
-    kinds = watched.select(*SERIES, "relative", "weekly", weekday=pl.col("window_end").dt.weekday())
+    kinds = watched.select(*SERIES, "relative", weekday=pl.col("window_end").dt.weekday())
     rows = past.join(kinds, on=SERIES, how="inner").sort("as_of").with_columns(x=_scaled(pl.col("value")))
     usual, calm = pl.col("x").filter(~pl.col("breach")), ~pl.col("breach")
     same_day = pl.col("x").filter(calm & (pl.col("window_end").dt.weekday() == pl.col("weekday")))
@@ -162,7 +163,7 @@ def _usual(past: pl.DataFrame, watched: pl.DataFrame) -> pl.DataFrame:
         usual=usual.median(),
         usual_spread=spread(usual),
         usual_nights=usual.len(),
-        same_day=pl.when(pl.col("weekly").first() & (same_day.len() >= 2)).then(same_day.median()),
+        same_day=same_day.median(),
         every=pl.col("x").median(),
         every_spread=spread(pl.col("x")),
         every_nights=pl.col("x").len(),
@@ -176,18 +177,22 @@ def _expected(rows: pl.DataFrame) -> pl.DataFrame:
     base = _scaled(pl.col("baseline"))
     rows = rows.with_columns(pl.col("usual_nights", "every_nights").fill_null(0))
     remembered = pl.col("usual_nights") >= LEAST
-    accepted = ~remembered & drift & (pl.col("every_nights") >= ACCEPTED)
-    from_base = ~remembered & ~accepted & (base.is_not_null() | drift)
-    some = ~remembered & ~accepted & ~from_base & (pl.col("usual_nights") >= 3)
+    accepted = ~remembered & drift & (pl.col("every_nights") >= LEAST)
+    week = (pl.col("layer") != "performance") | (pl.col("every_nights") >= LEAST)
+    from_base = ~remembered & ~drift & base.is_not_null() & week
+    some = ~remembered & ~drift & base.is_null() & (pl.col("usual_nights") >= 3) & week
+    value = _scaled(pl.col("value"))
+    weekday = (value - pl.col("same_day")).abs() < (value - pl.col("usual")).abs()
+    nearer = pl.when(weekday).then("same_day").otherwise("usual")
     level = (
         pl.when(pl.col("floor").is_not_null())
         .then(_scaled(pl.col("floor")))
         .when(remembered | some)
-        .then(pl.coalesce("same_day", "usual"))
+        .then(nearer)
         .when(accepted)
         .then("every")
         .when(from_base)
-        .then(base.fill_null(0.0))
+        .then(base)
     )
     rows = rows.with_columns(
         level=level,

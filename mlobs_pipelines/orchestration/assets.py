@@ -28,6 +28,13 @@ PROFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+JUDGED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "signals": ("Every watched number beside what was expected, and whether it is off.", ("metrics",)),
+    "incidents": ("What is wrong: since when, how large, why, and what to do.", ("signals", "feature_profile")),
+    "causes": ("First suspects of the incidents, the likeliest first.", ("incidents", "feature_profile")),
+}
+
+
 def sources(wiring: Wiring) -> list[dg.AssetSpec]:
     """The tables that are logged and reported elsewhere."""
     spec = wiring.spec
@@ -124,13 +131,15 @@ def profiles(wiring: Wiring) -> dg.AssetsDefinition:
 
 
 def metrics(wiring: Wiring) -> dg.AssetsDefinition:
-    """Profiles -> metrics with intervals, over every window, as known on the night; and the night's row in ``runs``."""
+    """Profiles -> metrics with intervals, as known on the night; of them signals, incidents and their causes; and the
+    night's row in ``runs``."""
     spec, home = wiring.spec, wiring.home
     kinds = {"parquet", "python"}
     measured = wiring.spec_of(
         "metrics", "Every metric of the model, as known on the night that wrote it.", ["intake", *PROFILES], kinds=kinds
     )
-    runs = wiring.spec_of("runs", "For every night, the last run that worked on it.", ["metrics"], kinds=kinds)
+    judged = [wiring.spec_of(name, text, deps, kinds=kinds) for name, (text, deps) in JUDGED.items()]
+    runs = wiring.spec_of("runs", "For every night, the last run that worked on it.", ["incidents"], kinds=kinds)
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         from mlobs_pipelines.orchestration import steps
@@ -143,14 +152,22 @@ def metrics(wiring: Wiring) -> dg.AssetsDefinition:
             "dagster/column_schema": _schema(evidence.columns(file)),
             "headline": dg.MetadataValue.md(evidence.plot(title, evidence.headline(home, spec, nights[-1]))),
         }
-        describe(context, measured.key, evidence.metric_counts(home, spec.model, nights), latest)
+        describe(context, measured.key, evidence.store_counts(home, spec.model, "metrics", nights), latest)
         yield dg.MaterializeResult(asset_key=measured.key)
+        for asset in judged:
+            name = asset.key.path[-1]
+            more: dict[str, Any] = {"file": dg.MetadataValue.path(home.store_file(name, spec.model, nights[-1]))}
+            if name == "incidents":
+                more = {**more, **checks.open_incidents(wiring, nights[-1])}
+            describe(context, asset.key, evidence.store_counts(home, spec.model, name, nights), more)
+            yield dg.MaterializeResult(asset_key=asset.key)
+        yield checks.nothing_is_wrong(wiring, nights[-1])
         record(wiring, nights, context, "done")
         file = home.store_file("runs", spec.model, nights[-1])
         describe(context, runs.key, dict.fromkeys(nights, 1), {"file": dg.MetadataValue.path(file)})
         yield dg.MaterializeResult(asset_key=runs.key)
 
-    return step(wiring, "measure", [measured, runs], work)
+    return step(wiring, "measure", [measured, *judged, runs], work, [checks.nothing_is_wrong_spec(wiring)])
 
 
 def _lake(wiring: Wiring, table: str, night: dt.date) -> dict[str, Any]:

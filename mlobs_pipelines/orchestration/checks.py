@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from mlobs_pipelines.orchestration import evidence
-from mlobs_pipelines.orchestration.wiring import Wiring
+from mlobs_pipelines.orchestration.wiring import Wiring, page_of
 from mlobs_pipelines.store.layout import Home
 
 BROKEN_SHARE = 0.5
@@ -83,6 +84,39 @@ def judge_intake(
             description=f"refused {name} on {_listed(list(refused))}" if refused else "few or none",
             metadata={"refused": dg.MetadataValue.md(evidence.markdown_table(("night", "share"), refused.items()))},
         )
+
+
+def nothing_is_wrong_spec(wiring: Wiring) -> dg.AssetCheckSpec:
+    """The check that shows a night's verdict. It never blocks: on bad nights the remedy is needed most."""
+    return dg.AssetCheckSpec(
+        "nothing_is_wrong",
+        asset=wiring.key("incidents"),
+        description="No incident above info is open after the last night of the run.",
+    )
+
+
+def nothing_is_wrong(wiring: Wiring, night: dt.date) -> dg.AssetCheckResult:
+    """The result of ``nothing_is_wrong`` for a run that ended with ``night``."""
+    found = [row for row in evidence.open_incidents(wiring.home, wiring.model, night) if row[0] != "info"]
+    said = "; ".join(f"{row[2]}{f' in {row[3]}' if row[3] else ''}" for row in found[:3])
+    return dg.AssetCheckResult(
+        asset_key=wiring.key("incidents"),
+        check_name="nothing_is_wrong",
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(found)} open: {said}" if found else "nothing",
+        metadata=open_incidents(wiring, night),
+    )
+
+
+def open_incidents(wiring: Wiring, night: dt.date) -> dict[str, dg.MetadataValue[Any]]:
+    """A night's open incidents as a table, and where their page is."""
+    rows = evidence.open_incidents(wiring.home, wiring.model, night)
+    headers = ("severity", "kind", "what", "segment", "since", "action", "incident")
+    return {
+        "open incidents": dg.MetadataValue.md(evidence.markdown_table(headers, rows) if rows else "*none*"),
+        "page": dg.MetadataValue.url(page_of(wiring.model)),
+    }
 
 
 @dataclass(frozen=True)

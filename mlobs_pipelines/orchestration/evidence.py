@@ -75,9 +75,19 @@ def row_counts(home: Home, model: str, table: str, wanted: Sequence[dt.date]) ->
     return _footer_rows({night: home.lake_file(model, table, night) for night in wanted})
 
 
-def metric_counts(home: Home, model: str, wanted: Sequence[dt.date]) -> dict[dt.date, int]:
-    """Rows of ``metrics`` by the night that wrote them."""
-    return _footer_rows({night: home.store_file("metrics", model, night) for night in wanted})
+def store_counts(home: Home, model: str, table: str, wanted: Sequence[dt.date]) -> dict[dt.date, int]:
+    """Rows of a table of the store by the night that wrote them."""
+    return _footer_rows({night: home.store_file(table, model, night) for night in wanted})
+
+
+def open_incidents(home: Home, model: str, night: dt.date) -> list[tuple[object, ...]]:
+    """Of a night's open incidents: severity, kind, title, segment, since, recommended action, id; the worst first."""
+    return _rows(
+        [home.store_file("incidents", model, night)],
+        "select severity, kind, title, segment, since, recommended_action, incident_id from {files} "
+        "where resolved_as_of is null order by case severity when 'critical' then 0 when 'warning' then 1 else 2 end, "
+        "since, incident_id",
+    )
 
 
 def recent(home: Home, model: str, last: dt.date, table: str = "intake") -> list[dt.date]:

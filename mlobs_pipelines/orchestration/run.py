@@ -99,7 +99,7 @@ def run_model(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: 
         predictions=predictions.accepted,
         labels=labels.accepted,
         refused=predictions.quarantined + labels.quarantined,
-        metrics=sum(evidence.metric_counts(home, spec.model, wanted).values()),
+        metrics=sum(evidence.store_counts(home, spec.model, "metrics", wanted).values()),
         seconds=round(time.monotonic() - started, 1),
         notes=_notes(result.all_events),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import datetime as dt
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,12 @@ class Wiring:
         """The spec's owner where Dagster takes it for one: an e-mail address."""
         owner = self.spec.owner or ""
         return [owner] if owner.count("@") == 1 and not any(c.isspace() for c in owner) else []
+
+
+def page_of(model: str) -> str:
+    """A model's live page: below ``MLOBS_URL``, where `mlobs serve` is reached."""
+    base = os.environ.get("MLOBS_URL") or "http://127.0.0.1:8700"
+    return f"{base.rstrip('/')}/models/{model}/"
 
 
 def say(context: dg.AssetExecutionContext) -> Progress:
