@@ -11,9 +11,10 @@ import dagster as dg
 import polars as pl
 
 from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.orchestration import evidence
+from mlobs_pipelines.orchestration import evidence, watchdog
 from mlobs_pipelines.orchestration.wiring import Wiring, one_line
 from mlobs_pipelines.store.files import published
+from mlobs_pipelines.store.results import publish
 from mlobs_pipelines.store.tables import RUNS
 
 
@@ -46,6 +47,10 @@ def record(
         }
         with published(wiring.home.store_file("runs", wiring.model, night)) as draft:
             pl.DataFrame([row], schema=RUNS).write_parquet(draft, compression="zstd")
+        watchdog.tell(wiring.home, wiring.model, night, status, error or "")
+    if status == "failed":
+        with contextlib.suppress(UserError):  # the next run that ends publishes it
+            publish(wiring.home)
 
 
 @contextlib.contextmanager

@@ -126,6 +126,8 @@ class LastNight:
     night: dt.date
     came: bool
     detail: str
+    missed: int = 0
+    """Nights since the last one that was run; 0 where it was, or where none ever was."""
 
 
 def last_night(home: Home, model: str, last_tick: dt.datetime) -> LastNight:
@@ -134,7 +136,7 @@ def last_night(home: Home, model: str, last_tick: dt.datetime) -> LastNight:
     taken = evidence.recent(home, model, dt.date.max, "predictions")
     if not taken or taken[-1] < night:
         seen = f"the last night in the lake is {taken[-1]}" if taken else "no night was ever run"
-        return LastNight(night, False, f"{night} was not run; {seen}")
+        return LastNight(night, False, f"{night} was not run; {seen}", (night - taken[-1]).days if taken else 0)
     accepted = evidence.intake(home, model, [night]).get((night, "predictions"), evidence.Intake()).accepted
     return LastNight(night, accepted > 0, f"{accepted:,} predictions on {night}")
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from mlobs_pipelines.orchestration import watchdog
 from mlobs_pipelines.orchestration.checks import last_night, last_tick
 from mlobs_pipelines.orchestration.due import last_complete_day
 from mlobs_pipelines.orchestration.partitions import partition_tags, ran_before, unfinished
 from mlobs_pipelines.orchestration.wiring import Wiring
+from mlobs_pipelines.store.results import publish
 
 WATCH_SECONDS = 900
 
@@ -78,6 +80,9 @@ def last_night_sensor(wiring: Wiring) -> dg.SensorDefinition:
         told = f"{found.night} {'came' if found.came else 'did not come'}"
         if context.cursor == told:
             return dg.SkipReason(f"{told}: told already")
+        recent = 0 < found.missed <= MOST_MISSED
+        if recent and watchdog.tell(wiring.home, wiring.model, found.night, "absent", found.detail):
+            publish(wiring.home)
         evaluation = dg.AssetCheckEvaluation(
             asset_key=wiring.key("predictions"),
             check_name="last_night_came",

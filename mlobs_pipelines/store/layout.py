@@ -23,6 +23,10 @@ LAKE_TABLES = (
 STORE_TABLES = ("metrics", "signals", "incidents", "causes", "comparisons", "runs")
 
 
+WATCH_TABLE = "monitoring"
+"""Files of the incident about a model's runs. It tells of runs, not of nights, so it is no part of a digest."""
+
+
 def default_home() -> Path:
     """``MLOBS_HOME``, else ``./mlobs_home``."""
     return Path(os.environ.get("MLOBS_HOME") or "mlobs_home").absolute()

@@ -22,7 +22,7 @@ from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published, write_text
 from mlobs_pipelines.store.journal import decisions
-from mlobs_pipelines.store.layout import STORE_TABLES, Home, nights
+from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home, nights
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.people import newest, with_people
 from mlobs_pipelines.store.tables import CAUSES, DECISIONS, INCIDENTS, TABLES
@@ -36,13 +36,16 @@ def _columns(schema: pl.Schema) -> str:
 
 MARTS = ("latest_metrics", "model_health", "version_comparison")
 
-NIGHT_TABLES = {name: f"{name[:-1]}_nights" if name in ("incidents", "causes") else name for name in TABLES}
+NIGHT_TABLES = {name: f"{name[:-1]}_nights" if name in ("incidents", "causes") else name for name in TABLES} | {
+    WATCH_TABLE: "monitoring_nights"
+}
 """Table of the store -> table of the snapshot that its files' rows are in."""
 
-NIGHT_COLUMN = {name: "arrival_date" if name == "runs" else "as_of" for name in TABLES}
+NIGHT_COLUMN = {name: "arrival_date" if name == "runs" else "as_of" for name in NIGHT_TABLES}
 
 COLUMNS = {
     **{NIGHT_TABLES[name]: _columns(schema) for name, schema in TABLES.items()},
+    NIGHT_TABLES[WATCH_TABLE]: _columns(INCIDENTS),
     "incidents": _columns(INCIDENTS),
     "causes": _columns(CAUSES),
     "decisions": _columns(DECISIONS),
@@ -152,7 +155,9 @@ def _load(home: Home, file: Path) -> bool:
 
 def _conclude(engine: DuckDBEngine, log: pl.DataFrame) -> None:
     """Each incident once, as it is known now and with what people said of it; its newest causes; the log."""
-    nights = pl.DataFrame(engine.table("select * from warehouse.incident_nights"))
+    nights = pl.DataFrame(
+        engine.table("select * from warehouse.incident_nights union all select * from warehouse.monitoring_nights")
+    )
     _fill(engine, "incidents", with_people(newest(nights), log))
     latest = "select incident_id, max(as_of) as as_of from warehouse.cause_nights group by incident_id"
     engine.run(
@@ -179,7 +184,7 @@ def _replace(engine: DuckDBEngine, home: Home, name: str, model: str, days: list
     if not present:
         return
     files = [home.store_file(name, model, day) for day in present]
-    names = ", ".join(TABLES[name])
+    names = ", ".join(TABLES["incidents" if name == WATCH_TABLE else name])
     states = ", ".join(
         f"('{name}', {sql.text(model)}, date '{day}', {sql.text(stored[name, model, day])})" for day in present
     )
@@ -191,7 +196,7 @@ def _replace(engine: DuckDBEngine, home: Home, name: str, model: str, days: list
 
 def _stored(home: Home) -> Files:
     found: Files = {}
-    for name in STORE_TABLES:
+    for name in (*STORE_TABLES, WATCH_TABLE):
         for folder in sorted((home.root / "store" / name).glob("*")):
             for night in nights(folder):
                 with contextlib.suppress(FileNotFoundError):
