@@ -26,6 +26,8 @@ RESAMPLES = 400
 SHOWN = 5
 OVERLAP = 0.3
 """With less in common, a feature tells the periods apart (a date, a counter) and explains nothing."""
+ALIKE = 0.7
+"""With less in common, a cut follows the calendar, and its segments are but other days."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def _segments(
         made = split(
             by_cell(mine, "segment", values, before, rows, total), by_cell(mine, "segment", values, after, rows, total)
         )
-        if made is None or not made.sure:
+        if made is None or not made.sure or made.overlap < ALIKE:
             continue
         listed = []
         for i, value in enumerate(values):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
-from mlobs_pipelines.judge.monitors import DECISIONS, INPUT, INTAKE, LAYERS, OUTPUT, PERFORMANCE, SERVICE
+from mlobs_pipelines.judge.monitors import DECISIONS, INPUT, INTAKE, LAYERS, SERVICE
 
 Signal = Mapping[str, Any]
 
@@ -50,6 +50,21 @@ class Finding:
     @property
     def subject(self) -> str:
         return str(self.leading["subject"])
+
+
+def moved(finding: Finding, segment: str) -> Finding:
+    """The finding with its place in another segment, if its leading metric is known there."""
+    place = next((p for p in finding.places if p["segment"] == segment and p["effect"] is not None), None)
+    if place is None:
+        return finding
+    everything = (*finding.here, *finding.elsewhere)
+    return replace(
+        finding,
+        segment=segment,
+        leading=place,
+        here=tuple(s for s in everything if s["segment"] == segment) or (place,),
+        elsewhere=tuple(s for s in everything if s["segment"] != segment),
+    )
 
 
 def topic_of(signal: Signal) -> tuple[str, str, str]:
@@ -179,24 +194,3 @@ def related(one: str, other: str) -> bool:
     return all(
         fields.get(name, value) == value for name, value in (p.split("=", 1) for p in other.split(" & ") if "=" in p)
     )
-
-
-def about_labels(layer: str) -> bool:
-    """Whether a layer is judged on windows whose labels are final, so that it lags behind."""
-    return layer == PERFORMANCE
-
-
-__all__ = [
-    "DECISIONS",
-    "OUTPUT",
-    "Finding",
-    "Signal",
-    "about_labels",
-    "began",
-    "confirmed",
-    "findings_of",
-    "located",
-    "magnitude",
-    "related",
-    "topic_of",
-]

@@ -83,8 +83,8 @@ class Incident:
             return False
         if layer == PERFORMANCE and finding.topic[1] == "demographic_parity_difference":
             return False  # no label is in it
-        until = self.row["until"]
-        overlaps = finding.leading["window_start"] <= until and finding.leading["window_end"] >= self.row["since"]
+        begins, ends = finding.leading["window_start"], finding.leading["window_end"]
+        overlaps = ends >= self.row["since"] and (self.open or begins <= self.row["until"])
         return overlaps and related(self.row["segment"], finding.segment)
 
     def absorb(self, signals: Iterable[Signal]) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 from mlobs_pipelines.judge import causes
 from mlobs_pipelines.judge.causes import Period, Suspect
 from mlobs_pipelines.judge.diagnosis import Diagnosis, Fingerprint, diagnose, fingerprint, sentence
-from mlobs_pipelines.judge.findings import Finding, Signal, findings_of
+from mlobs_pipelines.judge.findings import RARE, Finding, Signal, findings_of, moved
 from mlobs_pipelines.judge.incidents import REOPENED, Incident, frame, opened, over
 from mlobs_pipelines.judge.monitors import DECISIONS, INPUT, LAYERS, OUTPUT, PERFORMANCE, VOLUME, windows_of
 from mlobs_pipelines.judge.signals import SERIES, first_role, signals_of
@@ -25,6 +25,9 @@ AFTER = 14
 """Of a long trouble, the last so many days are looked at for causes."""
 AGAIN = 7
 """While it is open, causes are searched anew every so many nights on which it is seen."""
+
+NEARLY_ALL, MOST = 0.7, 0.5
+"""A trouble sits in a segment that holds this share of the change, and surely at least that."""
 
 ProfileOf = Callable[[dt.date, dt.date], pl.DataFrame]
 """First and last event date -> rows of ``feature_profile`` as known on the night."""
@@ -111,26 +114,29 @@ class _Judge:
             if mine is not None:
                 self._see(mine, finding, new=False)
                 continue
-            cause = next((i for i in incidents if i.causes(finding)), None)
-            if cause is not None:
-                cause.absorb([*finding.here, *finding.elsewhere])
+            if causes_of := [i for i in incidents if i.causes(finding)]:
+                first = min(causes_of, key=lambda i: (LAYERS.index(i.layer), -i.row["since"].toordinal()))
+                first.absorb([*finding.here, *finding.elsewhere])
                 continue
             sure = finding.confirmed or (finding.layer == INPUT and _sure(fingerprint(finding, self.short)))
             if not sure or any(_may_cause(other, finding) for other in doubtful):
                 doubtful.append(finding)
                 continue
-            diagnosis, suspects, changes = self._diagnose(finding)
-            joined = next((i for i in incidents if self._same_onset(i, finding, diagnosis.kind)), None)
-            if joined is None:
-                joined = opened(self.spec.model, finding, diagnosis.kind, self.night)
-                joined.row["version"] = self._version(finding)
-                joined.evidence["same_time"] = changes
-                incidents.append(joined)
-            else:
-                names = {*str(joined.row["subject"]).split(", "), finding.subject}
-                joined.row["subject"] = ", ".join(sorted(names))
-            self._tell(joined, finding, diagnosis, suspects, changes)
+            self._open(self._traced(finding), incidents)
         return incidents
+
+    def _open(self, finding: Finding, incidents: list[Incident]) -> None:
+        diagnosis, suspects, changes = self._diagnose(finding)
+        joined = next((i for i in incidents if self._same_onset(i, finding, diagnosis.kind)), None)
+        if joined is None:
+            joined = opened(self.spec.model, finding, diagnosis.kind, self.night)
+            joined.row["version"] = self._version(finding)
+            joined.evidence["same_time"] = changes
+            incidents.append(joined)
+        else:
+            names = {*str(joined.row["subject"]).split(", "), finding.subject}
+            joined.row["subject"] = ", ".join(sorted(names))
+        self._tell(joined, finding, diagnosis, suspects, changes)
 
     def _came_back(self, incident: Incident, finding: Finding) -> bool:
         resolved = incident.row["resolved_as_of"]
@@ -204,14 +210,29 @@ class _Judge:
         diagnosis = diagnose(finding, self.short, share_of_rows=share, at_equal_inputs=rest, new_version=version)
         return diagnosis, suspects, changes
 
+    def _traced(self, finding: Finding) -> Finding:
+        """A performance that is off everywhere, at the segment that nearly all of the change in loss comes from."""
+        if finding.layer != PERFORMANCE or finding.segment:
+            return finding
+        before, after = self._periods(finding)
+        profile = self._profile(before.first, after.last)
+        if not profile.height:
+            return finding
+        suspects, _ = causes.of_a_mean(profile, self.spec, "", before, after, labeled=True)
+        total = finding.leading["rows"]
+        for s in suspects:
+            held = s["kind"] == "segment" and float(str(s["share"])) >= NEARLY_ALL and float(str(s["lower"])) >= MOST
+            place = next((p for p in finding.places if p["segment"] == s["segment"]), None)
+            if held and place is not None and place["rows"] <= RARE * total:
+                return moved(finding, str(s["segment"]))
+        return finding
+
     def _periods(self, finding: Finding) -> tuple[Period, Period]:
-        """The days of the trouble and the days before it; what rests on labels ends with its window."""
-        last = finding.leading["window_end"]
-        began = finding.since
-        if finding.layer == PERFORMANCE:
-            began = min(began, finding.leading["window_start"] + dt.timedelta(days=1))
-        first = max(began, last - dt.timedelta(days=AFTER - 1))
-        return Period(began - dt.timedelta(days=BEFORE), began - dt.timedelta(days=1)), Period(first, last)
+        """The days of the trouble and the days before it; the first window that was off may have begun well."""
+        last, long = finding.leading["window_end"], windows_of(self.spec)[1]
+        good = finding.since - dt.timedelta(days=long if finding.layer == PERFORMANCE else 1)
+        first = max(finding.since, last - dt.timedelta(days=AFTER - 1))
+        return Period(good - dt.timedelta(days=BEFORE - 1), good), Period(first, last)
 
     def _profile(self, first: dt.date, last: dt.date) -> pl.DataFrame:
         if (first, last) not in self.profiles:
