@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mlobs_pipelines.judge.findings import Finding
+from mlobs_pipelines.judge.findings import RARE, Finding
 from mlobs_pipelines.spec.model import ModelSpec
 
 Floats = npt.NDArray[np.float64]
@@ -220,13 +220,15 @@ def _segments(
             pl.col("segment").str.starts_with(f"{cut[0]}=") & ~pl.col("segment").str.contains(" & ", literal=True)
         )
         values = sorted(mine["segment"].unique().to_list())
-        made = split(
-            by_cell(mine, "segment", values, before, rows, total), by_cell(mine, "segment", values, after, rows, total)
-        )
+        earlier, later = (by_cell(mine, "segment", values, period, rows, total) for period in (before, after))
+        made = split(earlier, later)
         if made is None or not made.sure or made.overlap < ALIKE:
             continue
         listed = []
+        present = later[0].sum(axis=0) / later[0].sum()
         for i, value in enumerate(values):
+            if present[i] > RARE:
+                continue  # that most rows are there is no news
             part, parts = (made.mix + made.rate)[[i]], (made.mixes + made.rates)[:, [i]]
             share = made.share(part, parts)
             if share[0] >= 0.2 and share[1] > 0:
