@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from pathlib import Path
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.schema import read_schema
-from mlobs_pipelines.ingest.segments import value_text
+from mlobs_pipelines.ingest.segments import conditions as conditions_of
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home, nights
@@ -40,7 +39,7 @@ def export_cohort(
     done = nights(folder / "predictions")
     if schema is None or not done:
         raise UserError(f"{spec.model} has no rows yet; run it first: mlobs run {spec.model}")
-    conditions = ["true", *_conditions(segment, schema.fields)]
+    conditions = ["true", *conditions_of(segment, schema.fields)]
     if first:
         conditions.append(f"p.event_date >= date '{first.isoformat()}'")
     if last:
@@ -79,17 +78,3 @@ def _named(column: str, kind: str, spreadsheet: bool) -> str:
 
 def _character(c: str) -> str:
     return sql.text(c) if c.isprintable() else f"chr({ord(c)})"
-
-
-def _conditions(segment: str, fields: Mapping[str, str]) -> list[str]:
-    conditions = []
-    for part in filter(None, segment.split(" & ")):
-        field, equals, value = part.partition("=")
-        if not equals or field not in fields:
-            known = ", ".join(sorted(fields))
-            raise UserError(
-                f"segment {segment!r}: {field!r} is not a stored field; write field=value with one of {known}"
-            )
-        text = value_text(field, fields[field])
-        conditions.append(f"{text} is null" if value == "(missing)" else f"{text} = {sql.text(value)}")
-    return conditions

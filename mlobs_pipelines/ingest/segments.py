@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
@@ -25,6 +26,25 @@ def value_text(field: str, kind: str) -> str:
         return f"cast({column} as varchar)"
     whole = f"abs({column}) < 1e15 and {column} = trunc({column})"
     return f"case when {whole} then cast(cast({column} as bigint) as varchar) else cast({column} as varchar) end"
+
+
+def conditions(segment: str, fields: Mapping[str, str]) -> list[str]:
+    """SQL that is true for the rows of a segment, a condition for each of its fields; none for '', which is all rows.
+
+    Raises:
+        UserError: the segment names a field that is not stored.
+    """
+    found = []
+    for part in filter(None, segment.split(" & ")):
+        field, equals, value = part.partition("=")
+        if not equals or field not in fields:
+            known = ", ".join(sorted(fields))
+            raise UserError(
+                f"segment {segment!r}: {field!r} is not a stored field; write field=value with one of {known}"
+            )
+        text = value_text(field, fields[field])
+        found.append(f"{text} is null" if value == "(missing)" else f"{text} = {sql.text(value)}")
+    return found
 
 
 class SegmentValues:

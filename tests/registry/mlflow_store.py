@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -56,10 +57,8 @@ def register(
     if experiment is None:
         place = artifacts.as_uri() if artifacts else None
         experiment = client.get_experiment(client.create_experiment(name, artifact_location=place))
-    try:
+    with contextlib.suppress(MlflowException):  # it is there
         client.create_registered_model(name)
-    except MlflowException:
-        pass  # it is there
     run = client.create_run(experiment.experiment_id)
     signature = None if example is None else infer_signature(example, np.zeros(len(example)))
     more = (
