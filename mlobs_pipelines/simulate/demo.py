@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mlobs_pipelines.simulate.champion import NAME, register_champion
 from mlobs_pipelines.simulate.delivery import WorldFacts, write_world
+from mlobs_pipelines.simulate.planted import planted
 from mlobs_pipelines.store.layout import Home
 
 MODEL = NAME
@@ -38,10 +39,11 @@ DEMO_QUERIES: list[tuple[str, str]] = [
 def prepare(
     home: Home, *, days: int = DEMO_DAYS, seed: int = DEMO_SEED, progress: Callable[[str], None] | None = None
 ) -> WorldFacts:
-    """Write the demo's world into a home and register its champion, telling ``progress`` what is being done."""
+    """Write the demo's world with its faults into a home and register its champion, telling ``progress`` what is being done."""
     tell = progress or (lambda _: None)
     tell(f"simulating {days} days of card payments and two models that score them")
-    facts = write_world(home, seed=seed, days=days, payments_per_day=DEMO_PAYMENTS)
+    faults = [p.fault for p in planted()]
+    facts = write_world(home, seed=seed, days=days, payments_per_day=DEMO_PAYMENTS, faults=faults)
     tell("registering the champion in MLflow")
     register_champion(home, facts.world.champions, facts.world.training_sample)
     return facts

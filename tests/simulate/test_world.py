@@ -132,13 +132,20 @@ def test_frauds_are_reported_earlier_than_genuine_payments_are_confirmed() -> No
         delay=(pl.col("reported_at") - pl.col("event_time")).dt.total_seconds() / 86_400
     )
     median = dict(days.group_by("is_fraud").agg(pl.col("delay").median()).rows())
-    assert median[1] < 7 < median[0]
-    assert 8 < days["delay"].median() < 10
-    assert days["delay"].min() > 0 and days["delay"].max() <= 45
+    assert median[1] < 4 < median[0]
+    assert 4.5 < days["delay"].median() < 5.5
+    assert days["delay"].min() > 0 and days["delay"].max() <= 14
     last = told.sort("reported_at").unique("prediction_id", keep="last", maintain_order=True)
     truth = last.join(payments, on="prediction_id", suffix="_true")
     assert (truth["is_fraud"] == truth["is_fraud_true"]).all()
     assert 0.005 < (len(told) - len(first)) / len(first) < 0.02
+    corrected = last.join(first, on="prediction_id", suffix="_first").filter(
+        pl.col("reported_at") > pl.col("reported_at_first")
+    )
+    known_after = corrected.join(payments.select("prediction_id", "event_time"), on="prediction_id").select(
+        (pl.col("reported_at") - pl.col("event_time")) > pl.duration(days=14)
+    )
+    assert 0 < known_after.to_series().mean() < 0.2, "corrections come within the maturity, mostly"
 
 
 def test_the_models_know_the_world_and_the_second_knows_it_better() -> None:
