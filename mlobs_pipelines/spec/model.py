@@ -44,6 +44,7 @@ from mlobs_pipelines.spec.values import (
 
 __all__ = [
     "AlertSpec",
+    "ExplainSpec",
     "FairnessSpec",
     "FeaturesSpec",
     "LabelsSpec",
@@ -232,6 +233,16 @@ class RegistrySpec(SpecModel):
     )
 
 
+class ExplainSpec(SpecModel):
+    """How many rows are explained by SHAP, where the registry has the version that served them."""
+
+    mode: Literal["on", "off"] = Field("on", description="off: no model is ever loaded to be explained.")
+    rows: int = Field(500, ge=50, le=10_000, description="Most rows of a night that are explained.")
+    background: int = Field(
+        100, ge=10, le=1000, description="Rows of the reference that stand for features left out, fixed for a version."
+    )
+
+
 class AlertSpec(SpecModel):
     """Who is told of incidents."""
 
@@ -310,6 +321,7 @@ class ModelSpec(SpecModel):
     )
     policy: PolicySpec = Field(PolicySpec(), description="What may be done about a finding.")
     registry: RegistrySpec = Field(RegistrySpec(), description="Name and place of the model in MLflow.")
+    explain: ExplainSpec = Field(ExplainSpec(), description="Which rows are explained by SHAP.")
     alerts: list[AlertSpec] = Field([], description="Who is told of incidents.")
 
     _from_environment: dict[tuple[str | int, ...], tuple[str, str]] = PrivateAttr(default_factory=dict)

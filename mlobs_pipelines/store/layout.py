@@ -17,10 +17,12 @@ LAKE_TABLES = (
     "output_profile",
     "quality_profile",
     "traffic_profile",
+    "shap_profile",
 )
-"""Tables of the lake, one file a night each, in the order in which a night writes them."""
+"""Tables of the lake, one file a night each, in the order in which a night writes them; the last only for nights that
+were explained."""
 
-STORE_TABLES = ("metrics", "signals", "incidents", "causes", "comparisons", "runs")
+STORE_TABLES = ("metrics", "signals", "incidents", "causes", "comparisons", "runs", "explanations")
 
 
 WATCH_TABLE = "monitoring"

@@ -47,7 +47,7 @@ def metrics(
         "version": version,
         "role": role,
     }
-    rows = _scan(_home(home), "metrics", model)
+    rows = pl.concat([_scan(_home(home), name, model) for name in ("metrics", "explanations")])
     for name, value in wanted.items():
         if value is not None:
             rows = rows.filter(pl.col(name) == value)

@@ -37,9 +37,13 @@ def _columns(schema: pl.Schema) -> str:
 MARTS = ("latest_metrics", "model_health", "version_comparison")
 
 NIGHT_TABLES = {name: f"{name[:-1]}_nights" if name in ("incidents", "causes") else name for name in TABLES} | {
-    WATCH_TABLE: "monitoring_nights"
+    WATCH_TABLE: "monitoring_nights",
+    "explanations": "metrics",
 }
 """Table of the store -> table of the snapshot that its files' rows are in."""
+
+OWN_ROWS = {"metrics": " and family <> 'explanation'", "explanations": " and family = 'explanation'"}
+"""Which rows of a shared table are of which files."""
 
 NIGHT_COLUMN = {name: "arrival_date" if name == "runs" else "as_of" for name in NIGHT_TABLES}
 
@@ -177,8 +181,8 @@ def _replace(engine: DuckDBEngine, home: Home, name: str, model: str, days: list
     """Replace the rows that came of some nights' files of one table and model."""
     listed = ", ".join(f"date '{day}'" for day in days)
     engine.run(
-        f"delete from warehouse.{NIGHT_TABLES[name]} where model = {sql.text(model)} and {NIGHT_COLUMN[name]} in ({listed}); "
-        f"delete from warehouse.loaded where name = '{name}' and model = {sql.text(model)} and night in ({listed})"
+        f"delete from warehouse.{NIGHT_TABLES[name]} where model = {sql.text(model)} and {NIGHT_COLUMN[name]} in ({listed})"
+        f"{OWN_ROWS.get(name, '')}; delete from warehouse.loaded where name = '{name}' and model = {sql.text(model)} and night in ({listed})"
     )
     present = [day for day in days if (name, model, day) in stored]
     if not present:

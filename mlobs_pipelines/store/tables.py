@@ -196,5 +196,7 @@ TABLES = {
     "causes": CAUSES,
     "comparisons": COMPARISONS,
     "runs": RUNS,
+    "explanations": METRICS,
 }
-"""Tables that are files of one night each, and their schemas."""
+"""Tables that are files of one night each, and their schemas. ``explanations`` are rows of ``metrics`` too, of the family
+explanation alone: they have files of their own, for they may come on a later night than the others."""
