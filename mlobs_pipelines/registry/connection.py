@@ -34,6 +34,10 @@ class RegistryError(UserError):
     """MLflow did not answer, or what it has can't be used."""
 
 
+class ModelError(RegistryError):
+    """A version is no model that can be used here: asking again gives the same answer."""
+
+
 def tracking_uri(home: Home, spec: ModelSpec) -> str | None:
     """Where MLflow is: the spec's word, else the environment's, else the home's own store if there is one."""
     given = spec.registry.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mlobs_pipelines.registry.connection import RegistryError
+from mlobs_pipelines.registry.connection import ModelError
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.spec.values import canonical_class
 
@@ -46,7 +46,7 @@ class LoadedModel:
             the spec's order; regression: the predicted number, shape (n,).
 
         Raises:
-            RegistryError: a column is missing, the model refuses the rows, or what it says is no such thing.
+            ModelError: a column is missing, the model refuses the rows, or what it says is no such thing.
         """
         rows = self.inputs(frame)
         parts = []
@@ -54,15 +54,15 @@ class LoadedModel:
             part = rows.iloc[start : start + AT_ONCE]
             try:
                 found = np.asarray(self.score(part), dtype=np.float64)
-            except RegistryError:
+            except ModelError:
                 raise
             except Exception as error:  # a model's own code may raise anything
                 line = " ".join(str(error).split())[:300]
-                raise RegistryError(
+                raise ModelError(
                     f"version {self.version} refuses the logged rows ({type(error).__name__}: {line})"
                 ) from error
             if found.shape[:1] != (len(part),) or not np.isfinite(found).all():
-                raise RegistryError(f"version {self.version} does not give one finite number for each row and class")
+                raise ModelError(f"version {self.version} does not give one finite number for each row and class")
             parts.append(found)
         return np.concatenate(parts)
 
@@ -70,7 +70,7 @@ class LoadedModel:
         """The rows as the pandas frame that ``model`` takes: its columns in its order, in the types it was trained on."""
         lacking = [name for name in self.columns if name not in frame.columns]
         if lacking:
-            raise RegistryError(
+            raise ModelError(
                 f"version {self.version} needs columns that are not logged as features: {', '.join(lacking[:10])}"
             )
         return frame.select([_typed(frame[name], self.kinds.get(name, "")) for name in self.columns]).to_pandas()
@@ -80,7 +80,7 @@ def load_folder(folder: Path, spec: ModelSpec, version: str) -> LoadedModel:
     """The model in a folder that MLflow wrote: with scikit-learn's interface where it has one, else as a pyfunc.
 
     Raises:
-        RegistryError: its classes are not those of the spec.
+        ModelError: its classes are not those of the spec.
     """
     from mlflow.models import Model
 
@@ -103,9 +103,7 @@ def _columns(names: Sequence[str], spec: ModelSpec) -> tuple[str, ...]:
     """The model's own inputs, else the spec's features."""
     found = tuple(names) or (*(spec.features.numeric or ()), *(spec.features.categorical or ()))
     if not found:
-        raise RegistryError(
-            "the model says nothing of its inputs: log it with a signature, or list features in the spec"
-        )
+        raise ModelError("the model says nothing of its inputs: log it with a signature, or list features in the spec")
     return found
 
 
@@ -129,7 +127,7 @@ def _from_estimator(model: Any, spec: ModelSpec, version: str) -> Callable[[Any]
     if spec.task == "regression":
         return lambda rows: np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows))
     if not hasattr(model, "predict_proba"):
-        raise RegistryError(f"version {version} gives no probabilities (it has no predict_proba)")
+        raise ModelError(f"version {version} gives no probabilities (it has no predict_proba)")
     known = [str(canonical_class(_plain(c))) for c in model.classes_]
     places = _places(known, spec, version)
     if spec.task == "binary":
@@ -149,7 +147,7 @@ def _from_pyfunc(model: Any, spec: ModelSpec, version: str) -> Callable[[Any], F
                 return values[:, _places(named, spec, version)]
             if values.shape == (len(rows), len(spec.classes)):
                 return values
-            raise RegistryError(f"version {version} does not give one probability for each of the spec's classes")
+            raise ModelError(f"version {version} does not give one probability for each of the spec's classes")
         if values.ndim == 2 and values.shape[1] == 2 and spec.task == "binary":
             return values[:, named.index(spec.positive_class) if spec.positive_class in named else 1]
         return values.reshape(len(rows))
@@ -162,7 +160,7 @@ def _places(known: Sequence[str], spec: ModelSpec, version: str) -> list[int]:
     wanted = [spec.positive_class] if spec.task == "binary" else list(spec.classes)
     lacking = [c for c in wanted if c not in known]
     if lacking:
-        raise RegistryError(
+        raise ModelError(
             f"version {version} knows the classes {', '.join(known[:10])}, not {', '.join(lacking[:10])} of the spec"
         )
     return [known.index(c) for c in wanted]

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from mlobs_pipelines.registry.connection import UPLOAD_PATIENCE, RegistryError, asking, missing, own_store, tracking_uri
+from mlobs_pipelines.registry.connection import (
+    UPLOAD_PATIENCE,
+    ModelError,
+    RegistryError,
+    asking,
+    missing,
+    own_store,
+    tracking_uri,
+)
 from mlobs_pipelines.registry.models import LoadedModel, load_folder
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -100,7 +108,7 @@ class Registry:
 
     def inputs(self, run_id: str) -> list[Any]:
         """The datasets that a version's run logged, as MLflow has them; none where the run is gone."""
-        with asking(self._there):
+        with asking(self.there):
             try:
                 return list(self.client.get_run(run_id).inputs.dataset_inputs)
             except Exception as error:
@@ -110,23 +118,23 @@ class Registry:
 
     def set_alias(self, alias: str, version: str) -> None:
         """Let an alias name a version, whatever it named before."""
-        with asking(self._there):
+        with asking(self.there):
             self.client.set_registered_model_alias(self.name, alias, version)
 
     def delete_alias(self, alias: str) -> None:
         """Let an alias name nothing; one that does not exist is no error."""
-        with asking(self._there):
+        with asking(self.there):
             self.client.delete_registered_model_alias(self.name, alias)
 
     def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version; others stay."""
-        with asking(self._there):
+        with asking(self.there):
             for key, value in tags.items():
                 self.client.set_model_version_tag(self.name, version, key, value)
 
     def delete_tag(self, version: str, key: str) -> None:
         """Remove a tag of a version; one that does not exist is no error."""
-        with asking(self._there):
+        with asking(self.there):
             try:
                 self.client.delete_model_version_tag(self.name, version, key)
             except Exception as error:
@@ -139,16 +147,17 @@ class Registry:
         Loading a model runs code that whoever wrote to the registry chose.
 
         Raises:
-            RegistryError: there is no such version, it can't be fetched, or it can't be loaded.
+            ModelError: there is no such version, or it can't be loaded.
+            RegistryError: MLflow does not answer.
         """
         folder = self._fetched(version)
         try:
             return load_folder(folder, self.spec, version)
-        except RegistryError:
+        except ModelError:
             raise
         except Exception as error:  # a model's own code may raise anything
             line = " ".join(str(error).split())[:300]
-            raise RegistryError(
+            raise ModelError(
                 f"version {version} of {self.name} can't be loaded ({type(error).__name__}: {line})"
             ) from error
 
@@ -157,11 +166,12 @@ class Registry:
         """MLflow's own client of this registry, for those in this room and for the lineage of a training."""
         from mlflow import MlflowClient
 
-        uri = self._there
+        uri = self.there
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     @property
-    def _there(self) -> str:
+    def there(self) -> str:
+        """The registry's URI; an error where there is none."""
         if self.uri is None:
             raise RegistryError(f"{self.name} is in no MLflow yet: set MLFLOW_TRACKING_URI or registry.tracking_uri")
         return self.uri
@@ -177,7 +187,7 @@ class Registry:
                 raise
             return folder
         if known is None:
-            raise RegistryError(f"{self.name} has no version {version} in MLflow")
+            raise ModelError(f"{self.name} has no version {version} in MLflow")
         card = {"run_id": known.run_id, "created_at": known.created_at.isoformat(), "source": known.source}
         if kept != card:
             self._fetch(version, folder, card)
@@ -187,7 +197,7 @@ class Registry:
         draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.draft")
         draft.mkdir(parents=True)
         try:
-            with asking(self._there, UPLOAD_PATIENCE):
+            with asking(self.there, UPLOAD_PATIENCE):
                 from mlflow.artifacts import download_artifacts
 
                 source = self.client.get_model_version_download_uri(self.name, version)

@@ -1,0 +1,122 @@
+"""An approved promotion or roll-back -> the alias ``champion`` moves: once, wherever it was interrupted.
+
+Approval comes from the log (a command, a page) or from MLflow: the tag ``mlobs.approve`` on a version, with any value
+(a name is kept as who approved), agrees to its pending promotion; ``mlobs.reject`` turns it down. A version may be
+tagged before it was compared. Approving by tag never promotes what the comparison held back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from mlobs_pipelines.act.ledger import Ledger, Row
+from mlobs_pipelines.act.rows import newest_night
+from mlobs_pipelines.act.validate import ROLLED_BACK
+from mlobs_pipelines.registry import Registry, Version
+from mlobs_pipelines.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.layout import Home
+
+APPROVE, REJECT = "mlobs.approve", "mlobs.reject"
+
+LONGEST_NAME = 200
+
+
+def heed_tags(ledger: Ledger, registry: Registry, versions: Sequence[Version], champion: str | None) -> list[Row]:
+    """Approve or reject pending promotions by the tags of their versions; a tag that was heeded is taken away."""
+    found = []
+    for version in versions:
+        for tag, status in ((REJECT, "rejected"), (APPROVE, "approved")):
+            if tag not in version.tags or champion is None:
+                continue
+            row = ledger.find(promotion_id(ledger.model, version.version, champion))
+            if row is None:
+                continue  # not compared with this champion yet
+            if row["status"] == "pending":
+                who = version.tags[tag].strip()[:LONGEST_NAME]
+                actor = f"mlflow:{who}" if who else "mlflow"
+                found.append(ledger.turn(row, status, f"Tag {tag} of version {version.version} in MLflow", actor=actor))
+            registry.delete_tag(version.version, tag)
+    return found
+
+
+def promotion_id(model: str, version: str, champion: str) -> str:
+    """Id of the decision to put a version in a champion's place."""
+    return f"{model}:promote:{version}:{champion}"
+
+
+def promote(home: Home, spec: ModelSpec, registry: Registry, decision: Row) -> Row:
+    """Carry out an approved (or interrupted) promotion; gives its newest row.
+
+    If the alias was moved meanwhile to a third version, by whomever, the decision is void: the version is compared with
+    that one anew.
+
+    Raises:
+        RegistryError: MLflow does not answer; the next try looks at the aliases first.
+    """
+    ledger = Ledger(home, spec.model)
+    evidence = ledger.evidence(decision["decision_id"])
+    old, new = str(evidence["from"]), str(evidence["to"])
+    aliases = registry.aliases()
+    if aliases.get(CHAMPION) not in (old, new):
+        return ledger.turn(decision, "rejected", f"The champion is {aliases.get(CHAMPION, 'gone')} by now, not {old}")
+    night = newest_night(home, spec.model)
+    if decision["status"] != "running":
+        begun = {"promoted_as_of": night.isoformat() if night else None}
+        ledger.turn(decision, "running", f"Alias champion goes from {old} to {new}", evidence=begun)
+    _move(registry, aliases, new, PREVIOUS, old)
+    return ledger.turn(decision, "done", f"Version {new} is champion in place of {old}")
+
+
+def roll_back(home: Home, spec: ModelSpec, registry: Registry, decision: Row) -> Row:
+    """Carry out an approved (or interrupted) roll-back; gives its newest row.
+
+    The version to go back to is the decision's, else the one that the alias ``previous_champion`` names.
+
+    Raises:
+        RegistryError: MLflow does not answer; the next try looks at the aliases first.
+    """
+    ledger = Ledger(home, spec.model)
+    evidence = ledger.evidence(decision["decision_id"])
+    aliases = registry.aliases()
+    left = evidence.get("from") or aliases.get(CHAMPION)
+    target = evidence.get("to") or aliases.get(PREVIOUS)
+    if not left or not target or left == target:
+        return ledger.turn(
+            decision, "failed", "There is no earlier champion to go back to: none is named previous_champion"
+        )
+    old, new = str(left), str(target)
+    if aliases.get(CHAMPION) not in (old, new):
+        return ledger.turn(decision, "rejected", f"The champion is {aliases.get(CHAMPION, 'gone')} by now, not {old}")
+    if decision["status"] != "running":
+        ledger.turn(
+            decision,
+            "running",
+            f"Alias champion goes back from {old} to {new}",
+            evidence={"from": old, "to": new},
+            version=new,
+        )
+    registry.set_tags(old, {ROLLED_BACK: dt.date.today().isoformat()})
+    _move(registry, aliases, new, None, old)
+    return ledger.turn(decision, "done", f"Version {new} is champion again in place of {old}", version=new)
+
+
+def void(ledger: Ledger, champion: str | None) -> list[Row]:
+    """Reject promotions that wait for a person while what they would replace is champion no more."""
+    why = f"The champion is {champion or 'gone'} by now"
+    waiting = ledger.current("promote", status="pending")
+    stale = [row for row in waiting if ledger.evidence(row["decision_id"]).get("from") != champion]
+    return [ledger.turn(row, "rejected", why) for row in stale]
+
+
+def _move(registry: Registry, aliases: dict[str, str], new: str, remember: str | None, old: str) -> None:
+    """Bring the aliases where they belong, whichever of them were moved before."""
+    if remember and aliases.get(remember) != old:
+        registry.set_alias(remember, old)
+    if aliases.get(CHAMPION) != new:
+        registry.set_alias(CHAMPION, new)
+    if aliases.get(CHALLENGER) == new:
+        registry.delete_alias(CHALLENGER)
+    if remember is None and aliases.get(PREVIOUS) == new:
+        registry.delete_alias(PREVIOUS)
