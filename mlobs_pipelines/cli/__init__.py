@@ -276,3 +276,28 @@ def export(
     count = export_cohort(door.home, spec, segment, out, first and first.date(), last and last.date())
     door.say(f"{count} rows written to {out}")
     door.answer({"rows": count, "file": str(out)})
+
+
+@main.command()
+@click.argument("model", required=False)
+@click.option("--send", is_flag=True, help="Send first what is due.")
+@click.option("--retry", is_flag=True, help="Put what was given up back among what is due, and send it.")
+@command
+def alerts(door: Door, model: str | None, send: bool, retry: bool) -> None:
+    """What channels were told, what is on its way, and what was given up, with the reason."""
+    from mlobs_pipelines.act.alerts import outbox
+    from mlobs_pipelines.act.alerts.send import deliver
+    from mlobs_pipelines.cli.alerts import listed, misunderstood, render
+
+    now = dt.datetime.now(dt.UTC)
+    if model:
+        door.spec(model)
+    if retry:
+        door.say(f"{outbox.send_again(door.home, now)} given up before are sent again")
+    if send or retry:
+        summary = deliver(door.home, now=now)
+        door.say("\n".join([summary.sentence(), *summary.problems]))
+    rows, problems = listed(door.home, model), misunderstood(door.home, model)
+    door.answer({"messages": rows, "problems": problems})
+    if not door.as_json:
+        click.echo("\n".join([render(rows), *problems]))

@@ -1,0 +1,1 @@
+"""Incidents → messages in a durable outbox → Slack, e-mail, PagerDuty, signed webhooks."""
