@@ -1,0 +1,1 @@
+"""What people read: results -> pages and charts, as files and live."""

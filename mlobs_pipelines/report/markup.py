@@ -1,0 +1,37 @@
+"""Elements of a page made in code. Every text and every value of an attribute is escaped: data are never markup."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from markupsafe import Markup, escape
+
+Child = Markup | str | int | float | None
+
+
+def element(tag: str, *children: Child, **attributes: Any) -> Markup:
+    """One element; ``class_`` is written class, ``stroke_width`` stroke-width; an attribute of None is left out.
+
+    >>> element("text", "a < b", x=1.0, class_="tick")
+    Markup('<text x="1" class="tick">a &lt; b</text>')
+    """
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        for name, value in attributes.items()
+        if value is not None
+    )
+    inside = joined(*children)
+    return Markup(f"<{tag}{given}>{inside}</{tag}>")  # noqa: S704 - tag and names are ours, all else is escaped above
+
+
+def joined(*children: Child) -> Markup:
+    """Children one after the other, those that are no markup yet escaped."""
+    return Markup("").join(escape(child) for child in children if child is not None)
+
+
+def _short(value: Any) -> Any:
+    """Coordinates need no more than hundredths."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
+    return value

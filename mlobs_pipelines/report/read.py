@@ -1,0 +1,158 @@
+"""All that pages read: ``results.duckdb``, open for the time of one page, and the log as it is now."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+
+import polars as pl
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.engine.duckdb import Error, ReadOnlyDuckDB
+from mlobs_pipelines.spec.errors import SpecError
+from mlobs_pipelines.spec.load import load_spec
+from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.journal import decisions
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.people import with_people
+from mlobs_pipelines.store.read import StoreError
+from mlobs_pipelines.store.tables import CAUSES, INCIDENTS
+
+Row = dict[str, Any]
+
+KEY = ("role", "version", "family", "metric", "subject", "segment")
+
+
+class Results:
+    """What the store concluded; where nothing was run yet, every answer is empty."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._database: ReadOnlyDuckDB | None = None
+
+    def __enter__(self) -> Self:
+        if self.home.results.exists():
+            try:
+                self._database = ReadOnlyDuckDB(self.home.results)
+            except Error as error:
+                raise StoreError(" ".join(str(error).split())[:300]) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._database is not None:
+            self._database.__exit__(kind, error, trace)
+
+    def frame(self, query: str, schema: pl.Schema | None = None) -> pl.DataFrame:
+        """The answer to a query.
+
+        Raises:
+            StoreError: the snapshot was made by another version, which lacks a table or a column.
+        """
+        if self._database is None:
+            return pl.DataFrame(schema=schema)
+        try:
+            return pl.DataFrame(self._database.table(query), schema=schema)
+        except Error as error:
+            raise StoreError(f"{' '.join(str(error).split())[:300]}; run: mlobs run MODEL") from None
+
+    def rows(self, query: str) -> list[Row]:
+        """The answer to a query, as dictionaries."""
+        return self.frame(query).to_dicts()
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Every model: those with a file and those of which something was concluded."""
+        filed = {p.stem for p in self.home.models.glob("*.yaml") if not p.name.startswith(".")}
+        return sorted(filed | {row["model"] for row in self.rows("select model from models")})
+
+    @cached_property
+    def log(self) -> pl.DataFrame:
+        """Rows of the log of decisions, in order."""
+        return decisions(self.home)
+
+    def incidents(self, model: str | None = None) -> list[Row]:
+        """Each incident once, with what people said of it up to now, ``evidence`` read; the worst and newest first."""
+        where = f" where model = {sql.text(model)}" if model is not None else ""
+        frame = with_people(self.frame(f"select * from incidents{where}", INCIDENTS), self.log)
+        rows = [{**row, "evidence": _document(row["evidence"])} for row in frame.iter_rows(named=True)]
+        return sorted(rows, key=_worst_first)
+
+    def causes(self, incident_id: str) -> list[Row]:
+        """First suspects of an incident, by rank."""
+        where = f"where incident_id = {sql.text(incident_id)}"
+        return self.frame(f"select * from causes {where} order by rank", CAUSES).to_dicts()
+
+    def health(self, model: str | None = None) -> dict[str, Row]:
+        """The mart ``model_health``, by model."""
+        where = f" where model = {sql.text(model)}" if model is not None else ""
+        return {row["model"]: row for row in self.rows(f"select * from model_health{where}")}
+
+    def role(self, model: str) -> str:
+        """The role that a model is judged in: production, where there is any."""
+        found = self.rows(
+            f"select distinct role from latest_metrics where model = {sql.text(model)} and version = '' "
+            "order by case when role = 'production' then 0 else 1 end, role limit 1"
+        )
+        return str(found[0]["role"]) if found else "production"
+
+    def windows(self, model: str, where: Mapping[str, str | Iterable[str]], days: int | None = None) -> list[Row]:
+        """Of every window of the chosen numbers what was said last, in order of their ends.
+
+        Args:
+            model: the model.
+            where: column -> value, or values any of which it may have.
+            days: length of the windows; None: all.
+        """
+        chosen = " and ".join(
+            f"{name} = {sql.text(value)}"
+            if isinstance(value, str)
+            else f"{name} in ({', '.join(sql.text(v) for v in value) or 'null'})"
+            for name, value in where.items()
+        )
+        length = f"and window_end - window_start = {days - 1}" if days else ""
+        return self.rows(
+            f"select {', '.join(KEY)}, window_start, window_end, as_of, value, lower, upper, rows, labeled_rows, "
+            f"baseline, reference, status from metrics where model = {sql.text(model)} and {chosen} {length} "
+            f"qualify row_number() over (partition by {', '.join(KEY)}, window_start, window_end order by as_of desc) = 1 "
+            "order by window_end"
+        )
+
+    def signals(self, model: str, where: Mapping[str, str], *, since: dt.date | None = None) -> list[Row]:
+        """What a number was on each night, and what was expected of it."""
+        chosen = " ".join(f"and {name} = {sql.text(value)}" for name, value in where.items())
+        later = f"and as_of >= date '{since}'" if since else ""
+        return self.rows(f"select * from signals where model = {sql.text(model)} {chosen} {later} order by as_of")
+
+    def spec(self, model: str) -> ModelSpec | None:
+        """The model's file, if it can be read."""
+        path = self.home.spec_file(model)
+        try:
+            return load_spec(path) if path.exists() else None
+        except SpecError:
+            return None
+
+
+_SEVERITY = {"critical": 0, "warning": 1, "info": 2}
+_STATE = {"open": 0, "acknowledged": 1, "silenced": 2, "resolved": 3}
+
+
+def _worst_first(row: Row) -> tuple[bool, int, int, int, str]:
+    over = row["state"] == "resolved"
+    newest = -(row["opened_as_of"] or dt.date.min).toordinal()
+    severity = _SEVERITY.get(row["severity"], 3)
+    state = _STATE.get(row["state"], 0)
+    return (over, 0 if over else state // 2, 0 if over else severity, newest, row["incident_id"])
+
+
+def _document(text: str | None) -> Row:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

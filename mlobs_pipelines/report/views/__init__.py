@@ -1,0 +1,1 @@
+"""One view a page: tables in, what the page says out."""
