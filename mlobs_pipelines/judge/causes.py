@@ -268,6 +268,8 @@ def of_places(finding: Finding) -> list[Suspect]:
 
 def versions(profile: pl.DataFrame, days: Period) -> dict[dt.date, str]:
     """The version that served most rows of each day; ``profile`` as in ``of_a_mean``, with ``version``."""
+    if not profile.height:
+        return {}
     mine = profile.filter((pl.col("segment") == "") & pl.col("event_date").is_between(days.first, days.last))
     if mine.height:
         mine = mine.filter(pl.col("feature") == mine["feature"].min())

@@ -36,8 +36,8 @@ def signals_of(metrics: pl.DataFrame, history: pl.DataFrame, spec: ModelSpec, ni
 
     A number is expected at the median of the last 28 nights on which it was no breach, or of those on the same
     weekday, whichever it is closer to. With fewer than 7 such nights the reference's value is expected; of drift, the
-    median of all 28: what has drifted for three weeks is the new level. Drift and performance are judged from the
-    eighth night on, when a week is known. A breach is an effect in the harmful direction that is both at least the monitor's practical change and more
+    median of all 28: what has drifted for three weeks is the new level. Drift, performance and what has no
+    reference are judged from the eighth night on, when a week is known. A breach is an effect in the harmful direction that is both at least the monitor's practical change and more
     than chance gives: ``z`` times the larger of the number's own standard error and the nights' usual spread
     (1.4826 MAD). A number with neither interval nor history is not judged.
 
@@ -79,7 +79,7 @@ def signals_of(metrics: pl.DataFrame, history: pl.DataFrame, spec: ModelSpec, ni
         expected=pl.when("relative").then(pl.col("level").exp()).otherwise("level"),
         breach=known & (pl.col("effect") >= limit),
         clear=known & (pl.col("effect") < limit / 2),
-    ).select(*SIGNALS, "layer", "worse", "relative", "past")
+    ).select(*SIGNALS, "layer", "worse", "relative", "past").sort(SERIES)
 
 
 def _watched(metrics: pl.DataFrame, spec: ModelSpec, night: dt.date) -> pl.DataFrame:
@@ -178,8 +178,8 @@ def _expected(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(pl.col("usual_nights", "every_nights").fill_null(0))
     remembered = pl.col("usual_nights") >= LEAST
     accepted = ~remembered & drift & (pl.col("every_nights") >= LEAST)
-    week = (pl.col("layer") != "performance") | (pl.col("every_nights") >= LEAST)
-    from_base = ~remembered & ~drift & base.is_not_null() & week
+    week = pl.col("every_nights") >= LEAST
+    from_base = ~remembered & ~drift & base.is_not_null() & (week | (pl.col("layer") != "performance"))
     some = ~remembered & ~drift & base.is_null() & (pl.col("usual_nights") >= 3) & week
     value = _scaled(pl.col("value"))
     weekday = (value - pl.col("same_day")).abs() < (value - pl.col("usual")).abs()
