@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mlobs_pipelines.simulate import labels
-from mlobs_pipelines.simulate.champion import NAME, score
+from mlobs_pipelines.simulate.champion import NAME, TRAINING, score
 from mlobs_pipelines.simulate.faults import Fault
 from mlobs_pipelines.simulate.population import FEATURES
 from mlobs_pipelines.simulate.world import CANARY_DAY, SHADOW_DAY, SWITCH_DAY, World
@@ -60,8 +60,12 @@ class WorldFacts:
 def write_world(
     home: Home, *, seed: int = 7, days: int = 60, payments_per_day: int = 2500, faults: Sequence[Fault] = ()
 ) -> WorldFacts:
+    """Make a world and deliver it; see :func:`deliver`."""
+    return deliver(home, World(seed=seed, days=days, payments_per_day=payments_per_day, faults=tuple(faults)))
+
+
+def deliver(home: Home, world: World) -> WorldFacts:
     """Write data/predictions, data/labels, data/training.parquet and models/card_fraud.yaml into a home."""
-    world = World(seed=seed, days=days, payments_per_day=payments_per_day, faults=tuple(faults))
     sent, reported = [], []
     for day in world.calendar:
         payments = world.payments(day)
@@ -81,7 +85,7 @@ def write_world(
     for (night,), rows in told.partition_by("night", as_dict=True, maintain_order=True).items():
         suffix = others.get((night - world.first_day).days, ".parquet")
         _write(rows.drop("night"), data / "labels" / f"{night}{suffix}")
-    _write_training(world, data / "training.parquet")
+    _write_training(world, home.root / TRAINING)
     text = resources.files("mlobs_pipelines.simulate").joinpath(f"{NAME}.yaml").read_text(encoding="utf-8")
     home.models.mkdir(parents=True, exist_ok=True)
     home.spec_file(NAME).write_text(text, encoding="utf-8")

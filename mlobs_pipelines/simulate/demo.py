@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from mlobs_pipelines.simulate.champion import NAME, register_champion
-from mlobs_pipelines.simulate.delivery import WorldFacts, write_world
+from mlobs_pipelines.simulate.delivery import WorldFacts, deliver
 from mlobs_pipelines.simulate.planted import planted
+from mlobs_pipelines.simulate.world import World
 from mlobs_pipelines.store.layout import Home
 
 MODEL = NAME
@@ -39,11 +41,18 @@ DEMO_QUERIES: list[tuple[str, str]] = [
 def prepare(
     home: Home, *, days: int = DEMO_DAYS, seed: int = DEMO_SEED, progress: Callable[[str], None] | None = None
 ) -> WorldFacts:
-    """Write the demo's world with its faults into a home and register its champion, telling ``progress`` what is being done."""
+    """Write the demo's world with its faults into a home and register its champion, telling ``progress`` what is done.
+
+    The registration waits for MLflow's import and database, the world for the models' scores: they are made at once.
+    """
     tell = progress or (lambda _: None)
     tell(f"simulating {days} days of card payments and two models that score them")
-    faults = [p.fault for p in planted()]
-    facts = write_world(home, seed=seed, days=days, payments_per_day=DEMO_PAYMENTS, faults=faults)
-    tell("registering the champion in MLflow")
-    register_champion(home, facts.world.champions, facts.world.training_sample)
+    faults = tuple(p.fault for p in planted())
+    world = World(seed=seed, days=days, payments_per_day=DEMO_PAYMENTS, faults=faults)
+    champions, sample = world.champions, world.training_sample
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        registered = beside.submit(register_champion, home, champions, sample)
+        facts = deliver(home, world)
+        tell("registering the champion in MLflow")
+        registered.result()
     return facts

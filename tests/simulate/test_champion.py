@@ -16,6 +16,7 @@ from mlobs_pipelines.store.layout import Home
 @pytest.mark.slow
 def test_the_registered_champion_scores_as_the_world_does_and_trusts_no_type(tmp_path: Path) -> None:
     import skops.io
+    from mlflow import MlflowClient
 
     home, world = Home(tmp_path / "home"), World(payments_per_day=100)
     assert register_champion(home, world.champions, world.training_sample) == {"champion": "2"}
@@ -27,6 +28,11 @@ def test_the_registered_champion_scores_as_the_world_does_and_trusts_no_type(tmp
     loaded = load_champion(home)
     assert np.array_equal(score(loaded, rows), score(world.champions.v2, rows))
     assert (home.root / "mlflow.db").exists()
+    client = MlflowClient(uri := f"sqlite:///{home.root / 'mlflow.db'}", registry_uri=uri)
+    for version in client.search_model_versions("name = 'card_fraud'"):
+        assert version.tags["mlobs.trained_through"] == "2025-12-31", "what came later, it was not trained on"
+        (logged,) = client.get_run(version.run_id).inputs.dataset_inputs
+        assert "data/training.parquet" in logged.dataset.source
     assert not list(Path.cwd().glob("mlruns"))
 
 
