@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from mlobs_pipelines.act.ledger import MLOBS, UNDER_WAY, Ledger, Mode, Row
-from mlobs_pipelines.act.rows import known_incidents
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.journal import decisions
 from mlobs_pipelines.store.layout import Home
@@ -35,7 +34,10 @@ def decide(home: Home, spec: ModelSpec, night: dt.date) -> list[str]:
     Deciding a night again changes nothing.
     """
     ledger = Ledger(home, spec.model)
-    incidents = with_people(known_incidents(home, spec.model, night), decisions(home, spec.model))
+    file = home.store_file("incidents", spec.model, night)
+    if not file.exists():
+        return []
+    incidents = with_people(pl.read_parquet(file), decisions(home, spec.model))
     found = _take_back(ledger, incidents)
     heeded = incidents.filter(pl.col("state").is_in(HEEDED) & pl.col("resolved_as_of").is_null())
     rows = heeded.sort("opened_as_of", "incident_id").to_dicts()

@@ -130,7 +130,9 @@ class Ledger:
             once=once,
         )
 
-    def begin(self, row: Row, reason: str) -> None:
+    def begin(
+        self, row: Row, reason: str, *, evidence: Mapping[str, Any] | None = None, version: str | None = None
+    ) -> None:
         """Note that a deed begins, unless it was begun too often without an end.
 
         Raises:
@@ -142,7 +144,7 @@ class Ledger:
             raise TriesError(f"It was begun {killed} times and never came to an end; look at the machine's memory")
         if statuses.count("running") >= MOST_TRIES:
             raise TriesError(f"It was begun {statuses.count('running')} times in vain; look at MLflow")
-        self.turn(row, "running", reason, once=False)
+        self.turn(row, "running", reason, evidence=evidence, version=version, once=False)
 
     def wait(self, row: Row, reason: str) -> None:
         """Note that a deed was begun and must wait for MLflow; whoever approved it still does."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from mlobs_pipelines.act.ledger import Ledger, Row
+from mlobs_pipelines.act.ledger import Ledger, Row, TriesError
 from mlobs_pipelines.act.rows import newest_night
 from mlobs_pipelines.act.validate import ROLLED_BACK
-from mlobs_pipelines.registry import Registry, Version
+from mlobs_pipelines.registry import Registry, RegistryError, Version
 from mlobs_pipelines.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -58,21 +58,16 @@ def promote(home: Home, spec: ModelSpec, registry: Registry, decision: Row) -> R
     ledger = Ledger(home, spec.model)
     evidence = ledger.evidence(decision["decision_id"])
     old, new = str(evidence["from"]), str(evidence["to"])
-    aliases = registry.aliases()
-    if aliases.get(CHAMPION) not in (old, new):
-        return ledger.turn(decision, "rejected", f"The champion is {aliases.get(CHAMPION, 'gone')} by now, not {old}")
     night = newest_night(home, spec.model)
-    if decision["status"] != "running":
-        begun = {"promoted_as_of": night.isoformat() if night else None}
-        ledger.turn(decision, "running", f"Alias champion goes from {old} to {new}", evidence=begun)
-    _move(registry, aliases, new, PREVIOUS, old)
-    return ledger.turn(decision, "done", f"Version {new} is champion in place of {old}")
+    noted = {"promoted_as_of": night.isoformat() if night else None}
+    return _carry_out(ledger, registry, decision, old, new, noted)
 
 
 def roll_back(home: Home, spec: ModelSpec, registry: Registry, decision: Row) -> Row:
     """Carry out an approved (or interrupted) roll-back; gives its newest row.
 
-    The version to go back to is the decision's, else the one that the alias ``previous_champion`` names.
+    The version to go back to is the decision's, else the one that the alias ``previous_champion`` names. The version
+    that is left is no candidate any more.
 
     Raises:
         RegistryError: MLflow does not answer; the next try looks at the aliases first.
@@ -83,23 +78,37 @@ def roll_back(home: Home, spec: ModelSpec, registry: Registry, decision: Row) ->
     left = evidence.get("from") or aliases.get(CHAMPION)
     target = evidence.get("to") or aliases.get(PREVIOUS)
     if not left or not target or left == target:
-        return ledger.turn(
-            decision, "failed", "There is no earlier champion to go back to: none is named previous_champion"
-        )
-    old, new = str(left), str(target)
+        why = "There is no earlier champion to go back to: no version is named previous_champion"
+        return ledger.turn(decision, "failed", why)
+    return _carry_out(ledger, registry, decision, str(left), str(target), {"from": str(left), "to": str(target)})
+
+
+def _carry_out(
+    ledger: Ledger, registry: Registry, decision: Row, old: str, new: str, noted: dict[str, str | None]
+) -> Row:
+    """Say what begins, bring the aliases where they belong, say that it is done."""
+    back = decision["action"] == "roll_back"
+    aliases = registry.aliases()
     if aliases.get(CHAMPION) not in (old, new):
         return ledger.turn(decision, "rejected", f"The champion is {aliases.get(CHAMPION, 'gone')} by now, not {old}")
-    if decision["status"] != "running":
-        ledger.turn(
-            decision,
-            "running",
-            f"Alias champion goes back from {old} to {new}",
-            evidence={"from": old, "to": new},
-            version=new,
-        )
-    registry.set_tags(old, {ROLLED_BACK: dt.date.today().isoformat()})
-    _move(registry, aliases, new, None, old)
-    return ledger.turn(decision, "done", f"Version {new} is champion again in place of {old}", version=new)
+    try:
+        ledger.begin(decision, f"Alias champion goes from {old} to {new}", evidence=noted, version=new)
+        if back:
+            registry.set_tags(old, {ROLLED_BACK: dt.datetime.now(dt.UTC).date().isoformat()})
+        elif aliases.get(PREVIOUS) != old:
+            registry.set_alias(PREVIOUS, old)
+        if aliases.get(CHAMPION) != new:
+            registry.set_alias(CHAMPION, new)
+        for alias in (PREVIOUS, CHALLENGER) if back else (CHALLENGER,):
+            if aliases.get(alias) == new:
+                registry.delete_alias(alias)
+    except TriesError as error:
+        return ledger.turn(decision, "failed", str(error))
+    except RegistryError as error:
+        ledger.wait(decision, f"Waits: {error}")
+        raise
+    done = f"Version {new} is champion {'again ' if back else ''}in place of {old}"
+    return ledger.turn(decision, "done", done, version=new)
 
 
 def void(ledger: Ledger, champion: str | None) -> list[Row]:
@@ -108,15 +117,3 @@ def void(ledger: Ledger, champion: str | None) -> list[Row]:
     waiting = ledger.current("promote", status="pending")
     stale = [row for row in waiting if ledger.evidence(row["decision_id"]).get("from") != champion]
     return [ledger.turn(row, "rejected", why) for row in stale]
-
-
-def _move(registry: Registry, aliases: dict[str, str], new: str, remember: str | None, old: str) -> None:
-    """Bring the aliases where they belong, whichever of them were moved before."""
-    if remember and aliases.get(remember) != old:
-        registry.set_alias(remember, old)
-    if aliases.get(CHAMPION) != new:
-        registry.set_alias(CHAMPION, new)
-    if aliases.get(CHALLENGER) == new:
-        registry.delete_alias(CHALLENGER)
-    if remember is None and aliases.get(PREVIOUS) == new:
-        registry.delete_alias(PREVIOUS)

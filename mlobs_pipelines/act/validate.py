@@ -6,11 +6,10 @@ import contextlib
 import datetime as dt
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mlobs_pipelines.act.compare import Verdict, compare, verdict
 from mlobs_pipelines.act.ledger import Ledger, Mode, Row, TriesError
 from mlobs_pipelines.act.rows import RowsError, matured_days
 from mlobs_pipelines.act.scoring import LEAST_DAYS, Window, date_of, score_both, window_of
@@ -21,7 +20,10 @@ from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.tables import COMPARISONS
 
-__all__ = ["ROLLED_BACK", "candidates", "score_both", "validate", "watch"]
+if TYPE_CHECKING:
+    from mlobs_pipelines.act.compare import Verdict
+
+__all__ = ["ROLLED_BACK", "candidates", "score_both", "validate", "watch", "watch_id", "watched"]
 
 ROLLED_BACK = "mlobs.rolled_back"
 """Tag of a version that was champion and was taken back: it is no candidate any more."""
@@ -83,6 +85,8 @@ def validate(home: Home, spec: ModelSpec, registry: Registry, version: Version, 
     except RegistryError as error:
         ledger.wait(row, f"Waits: {error}")
         raise
+    from mlobs_pipelines.act.compare import verdict
+
     said = verdict(found, spec)
     try:
         registry.set_tags(version.version, _tags(said, champion, as_of))
@@ -94,28 +98,43 @@ def validate(home: Home, spec: ModelSpec, registry: Registry, version: Version, 
     return ledger.turn(row, "done", _sentence(said, window), evidence=evidence)
 
 
+def watched(ledger: Ledger, aliases: dict[str, str]) -> dict[str, Any] | None:
+    """The promotion that put the champion there (``from``, ``to``, ``promoted_as_of``), until it was looked back at."""
+    promotions = ledger.current("promote", status="done")
+    made = ledger.evidence(promotions[-1]["decision_id"]) if promotions else {}
+    if not made.get("promoted_as_of") or aliases.get("champion") != made.get("to"):
+        return None
+    known = ledger.find(watch_id(ledger.model, made))
+    return None if known and known["status"] not in ("approved", "running") else made
+
+
+def watch_id(model: str, made: dict[str, Any]) -> str:
+    """Id of the decision to look back at a promotion."""
+    return f"{model}:validate:{made['from']}:{made['to']}:since"
+
+
 def watch(home: Home, spec: ModelSpec, aliases: dict[str, str], as_of: dt.date) -> Row | None:
     """Look once whether a fresh champion is worse than the one before it, on days since it was promoted.
 
-    Gives the decision that followed, if it was time to look.
+    Gives the decision to look, if it was time to.
     """
     ledger = Ledger(home, spec.model)
-    promotions = ledger.current("promote", status="done")
-    made = ledger.evidence(promotions[-1]["decision_id"]) if promotions else {}
-    since, to, before = date_of(made.get("promoted_as_of")), made.get("to"), made.get("from")
-    if since is None or before is None or aliases.get("champion") != to:
+    made = watched(ledger, aliases)
+    since = date_of(made["promoted_as_of"]) if made else None
+    if made is None or since is None:
         return None
-    decision_id = f"{spec.model}:validate:{before}:{to}:since"
-    known = ledger.find(decision_id)
     days = [day for day in matured_days(home, spec, as_of) if day > since]
-    if len(days) < LEAST_DAYS or (known and known["status"] not in ("approved", "running")):
+    if len(days) < LEAST_DAYS:
         return None
+    to, before, decision_id = made["to"], made["from"], watch_id(spec.model, made)
     window = Window(days[0], days[-1])
     reason = f"Champion {to} against version {before}, which it replaced"
-    row = known or ledger.propose(decision_id, "validate", "approved", reason, as_of=as_of, mode="auto", version=before)
+    row = ledger.propose(decision_id, "validate", "approved", reason, as_of=as_of, mode="auto", version=before)
     try:
         ledger.begin(row, f"{reason}, on {window.first} to {window.last}")
         rows = score_both(home, spec, to, before, window=window, as_of=as_of)
+        from mlobs_pipelines.act.compare import verdict
+
         said = verdict(_compared(home, spec, rows, to, before, as_of), spec)
     except (ModelError, RowsError, TriesError) as error:
         return ledger.turn(row, "failed", str(error))
@@ -201,6 +220,8 @@ def _compared(
     home: Home, spec: ModelSpec, rows: pl.DataFrame, champion: str, challenger: str, as_of: dt.date
 ) -> pl.DataFrame:
     """Compare, and keep it in the store beside that night's other comparisons."""
+    from mlobs_pipelines.act.compare import compare
+
     policy = spec.policy.promote
     found = compare(
         rows,
