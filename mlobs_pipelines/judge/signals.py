@@ -38,8 +38,8 @@ def signals_of(metrics: pl.DataFrame, history: pl.DataFrame, spec: ModelSpec, ni
     weekday, whichever it is closer to. With fewer than 7 such nights the reference's value is expected; of drift, the
     median of all 28: what has drifted for three weeks is the new level. Drift, performance and what has no
     reference are judged from the eighth night on, when a week is known. A breach is an effect in the harmful direction that is both at least the monitor's practical change and more
-    than chance gives: ``z`` times the larger of the number's own standard error and the nights' usual spread
-    (1.4826 MAD). A number with neither interval nor history is not judged.
+    than chance gives: ``z`` times the larger of the number's own standard error and the nights' usual spread (by
+    their median deviation or their outer deciles, whichever is wider). A number with neither interval nor history is not judged.
 
     Args:
         metrics: the night's rows, schema ``METRICS``.
@@ -75,11 +75,15 @@ def signals_of(metrics: pl.DataFrame, history: pl.DataFrame, spec: ModelSpec, ni
     )
     known = pl.col("effect").is_not_null() & pl.col("chance").is_not_null()
     limit = pl.max_horizontal("practical", "chance")
-    return rows.with_columns(
-        expected=pl.when("relative").then(pl.col("level").exp()).otherwise("level"),
-        breach=known & (pl.col("effect") >= limit),
-        clear=known & (pl.col("effect") < limit / 2),
-    ).select(*SIGNALS, "layer", "worse", "relative", "past").sort(SERIES)
+    return (
+        rows.with_columns(
+            expected=pl.when("relative").then(pl.col("level").exp()).otherwise("level"),
+            breach=known & (pl.col("effect") >= limit),
+            clear=known & (pl.col("effect") < limit / 2),
+        )
+        .select(*SIGNALS, "layer", "worse", "relative", "past")
+        .sort(SERIES)
+    )
 
 
 def _watched(metrics: pl.DataFrame, spec: ModelSpec, night: dt.date) -> pl.DataFrame:
@@ -157,7 +161,8 @@ def _usual(past: pl.DataFrame, watched: pl.DataFrame) -> pl.DataFrame:
     same_day = pl.col("x").filter(calm & (pl.col("window_end").dt.weekday() == pl.col("weekday")))
 
     def spread(x: pl.Expr) -> pl.Expr:
-        return 1.4826 * (x - x.median()).abs().median()
+        deviation = 1.4826 * (x - x.median()).abs().median()
+        return pl.max_horizontal(deviation, (x.quantile(0.9) - x.quantile(0.1)) / 2.563)
 
     return rows.group_by(SERIES).agg(
         usual=usual.median(),
