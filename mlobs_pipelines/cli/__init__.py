@@ -202,6 +202,24 @@ def run(door: Door, model: str, date: dt.datetime | None, first: dt.datetime | N
 @main.command()
 @click.argument("model", required=False)
 @command
+def act(door: Door, model: str | None) -> None:
+    """Do what is due: approved trainings, comparisons of new versions, approved promotions and roll-backs."""
+    from mlobs_pipelines.cli.act import act_on
+    from mlobs_pipelines.spec.load import load_all
+
+    specs = [door.spec(model)] if model else list(load_all(door.home.models)[0].values())
+    done, failed = act_on(door.home, specs)
+    for name, lines in done.items():
+        for line in lines or [f"{name}: nothing is due"]:
+            door.say(line)
+    if failed:
+        raise UserError("; ".join(map(str, failed)))
+    door.answer(done)
+
+
+@main.command()
+@click.argument("model", required=False)
+@command
 def status(door: Door, model: str | None) -> None:
     """Health of every model, in under a second."""
     from mlobs_pipelines.cli.status import health, render

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 
+from mlobs_pipelines.act.decide import decide as decide_night
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
 from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.judge.night import judge_night
@@ -65,6 +66,11 @@ def measure(
             progress(f"measured {night} ({len(written)} of {len(affected)})")
     behind.clear(home, spec.model)
     return written
+
+
+def decide(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[str]:
+    """Write down what follows from the nights' incidents, night by night; gives the ids of the decisions."""
+    return [decision for night in sorted(nights) for decision in decide_night(home, spec, night)]
 
 
 def publish(home: Home, specs: Sequence[ModelSpec]) -> None:
