@@ -6,6 +6,7 @@ logged features, never a model's encoded columns. All work over several outputs 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -28,29 +29,39 @@ def mixed(pool: pl.DataFrame, index: Ints) -> pl.DataFrame:
     return pl.DataFrame([column.gather(index[:, j]) for j, column in enumerate(pool.get_columns())])
 
 
+def one_at_a_time(pool: pl.DataFrame, origin: int = 0) -> tuple[Ints, list[slice], list[Ints]]:
+    """One row of the pool with each distinct value of each feature in turn.
+
+    Returns:
+        Rows to mix, the first of which is the origin itself; where those of each feature are; and for each feature
+        which of its own every row of the pool is.
+    """
+    tried, own = [], []
+    for column in pool.get_columns():
+        numbered = pl.DataFrame({"value": column, "place": np.arange(pool.height)})
+        nested = isinstance(column.dtype, pl.List | pl.Array)
+        same = pl.col("place") if nested else pl.col("place").first().over("value")
+        first, place = np.unique(numbered.select(same).to_series().to_numpy(), return_inverse=True)
+        tried.append(first)
+        own.append(place)
+    ends = np.cumsum([1, *map(len, tried)])
+    parts = [slice(int(start), int(end)) for start, end in itertools.pairwise(ends)]
+    index = np.full((int(ends[-1]), pool.width), origin, np.int64)
+    for j, part in enumerate(parts):
+        index[part, j] = tried[j]
+    return index, parts, own
+
+
 def effects(function: Function, pool: pl.DataFrame) -> tuple[Floats, Floats]:
     """What each feature's value does to the pool's first row, all else left as it is there.
 
     Returns:
         Shape (rows, features, outputs): function of row 0 with one feature of each row, less that of row 0; and the
-        function of row 0, shape (outputs,). Every distinct value is tried once.
+        function of row 0, shape (outputs,).
     """
-    firsts = []
-    for column in pool.get_columns():
-        numbered = pl.DataFrame({"value": column, "place": np.arange(pool.height)})
-        same = (
-            pl.col("place") if isinstance(column.dtype, pl.List | pl.Array) else pl.col("place").first().over("value")
-        )
-        firsts.append(numbered.select(same).to_series().to_numpy())
-    tried = [np.unique(first) for first in firsts]
-    index = np.zeros((1 + sum(map(len, tried)), pool.width), np.int64)
-    starts = np.cumsum([1, *map(len, tried)])
-    for j, values in enumerate(tried):
-        index[starts[j] : starts[j + 1], j] = values
+    index, parts, own = one_at_a_time(pool)
     outputs = function(mixed(pool, index))
-    found = np.empty((pool.height, pool.width, outputs.shape[1]))
-    for j, (first, values) in enumerate(zip(firsts, tried, strict=True)):
-        found[:, j] = outputs[starts[j] + np.searchsorted(values, first)] - outputs[0]
+    found = np.stack([outputs[part][place] for part, place in zip(parts, own, strict=True)], axis=1) - outputs[0]
     return found, outputs[0]
 
 

@@ -74,7 +74,7 @@ def explainer_of(
     reference = rows(wanted + spec.explain.rows)
     if reference.height < 2 * spec.monitors.min_rows:
         raise UserError(f"the reference has {reference.height} rows, too few to stand for features left out")
-    wanted = min(wanted, reference.height // 2)
+    wanted = min(wanted, reference.height - min(spec.explain.rows, reference.height // 2))
     sample = reference[wanted:]
     names = loaded.columns
     explainer = Explainer.of(explained, features_of(reference[:wanted], names), features_of(sample, names))

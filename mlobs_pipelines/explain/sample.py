@@ -58,7 +58,7 @@ def reference_rows(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Sc
         relation = f"(select * from {scan(files)} where not failed and role = '{ROLE}')"
     present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar) as invalid_fields"
-    content = f"cast(row({', '.join(_fields(schema))}) as varchar)"
+    content = f"cast(row(invalid_fields, {', '.join(_fields(schema))}) as varchar)"
     numbered = (
         f"select *, {content} as content, row_number() over (partition by {content} order by {content}) as copy "
         f"from (select {invalid}, {', '.join(_fields(schema))} from {relation})"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from mlobs_pipelines.explain.attribution import Floats, Ints, mixed
+from mlobs_pipelines.explain.attribution import Floats, Ints, mixed, one_at_a_time
 from mlobs_pipelines.explain.model import Explained, Output, gaps
 
 MADE_OF_TREES = ("sklearn.tree.", "sklearn.ensemble.", "xgboost.", "lightgbm.")
@@ -33,6 +34,8 @@ class Trees:
     explainer: Any
     classes: Ints
     """Place of each output among those that shap gives."""
+    cuts: tuple[Floats, ...]
+    """Thresholds of each encoded column."""
 
     @staticmethod
     def of(explained: Explained, background: pl.DataFrame) -> Trees:
@@ -52,7 +55,8 @@ class Trees:
             )
         except Exception as error:  # shap raises what it likes for the many models that it does not know
             raise NotTreesError(f"{type(last).__name__}: {' '.join(str(error).split())[:200]}") from error
-        return Trees(explained, background, explainer, _classes(explained, last, background))
+        cuts = _numbered(explainer)
+        return Trees(explained, background, explainer, _classes(explained, last, background), cuts)
 
     def output(self, rows: pl.DataFrame, tolerance: float) -> Output:
         """The scale on which base and attributions add up to the model's predictions.
@@ -75,7 +79,8 @@ class Trees:
         Raises:
             NotTreesError: a column that matters is made of several features.
         """
-        by_column = np.asarray(self.explainer.shap_values(_encoded(self.explained, rows), check_additivity=False))
+        places = _places(self.explainer, _encoded(self.explained, rows), self.cuts)
+        by_column = np.asarray(self.explainer.shap_values(places, check_additivity=False))
         by_column = by_column.reshape(*by_column.shape[:2], -1)
         base = np.atleast_1d(np.asarray(self.explainer.expected_value, np.float64))
         if by_column.shape[2] > 1:
@@ -92,18 +97,16 @@ class Trees:
         return found / self.explained.unit, base / self.explained.unit
 
     def _columns(self, rows: pl.DataFrame) -> Iterator[Ints]:
-        """For each feature the encoded columns that change when it takes its values in the background."""
-        pool = pl.concat([rows, self.background])
-        own = np.arange(rows.height)
-        before = _encoded(self.explained, rows)
-        for j in range(rows.width):
-            changed = np.zeros(before.shape[1], np.bool_)
-            for shift in {0, self.background.height // 3, 2 * self.background.height // 3}:
-                index = np.repeat(own[:, None], rows.width, axis=1)
-                index[:, j] = rows.height + (own + shift) % self.background.height
-                after = _encoded(self.explained, mixed(pool, index))
-                changed |= ((after != before) & ~(np.isnan(after) & np.isnan(before))).any(axis=0)
-            yield np.flatnonzero(changed)
+        """For each feature the encoded columns that change with its values, tried in a few rows of the background."""
+        pool = pl.concat([self.background, rows])
+        changed: list[npt.NDArray[np.bool_]] = [np.zeros(len(self.cuts), np.bool_) for _ in rows.columns]
+        for origin in {0, self.background.height // 3, 2 * self.background.height // 3}:
+            index, parts, _ = one_at_a_time(pool, origin)
+            encoded = _encoded(self.explained, mixed(pool, index))
+            other = (encoded != encoded[0]) & ~(np.isnan(encoded) & np.isnan(encoded[0]))
+            for j, part in enumerate(parts):
+                changed[j] |= other[part].any(axis=0)
+        return (np.flatnonzero(columns) for columns in changed)
 
 
 def _steps(model: Any) -> tuple[Any | None, Any]:
@@ -123,6 +126,34 @@ def _encoded(explained: Explained, rows: pl.DataFrame) -> Floats:
         return np.asarray(found, np.float64)
     except (TypeError, ValueError) as error:
         raise NotTreesError("it takes categories as they are") from error
+
+
+def _numbered(explainer: Any) -> tuple[Floats, ...]:
+    """Put numbers in place of the trees' thresholds, and of the background's values how many of them they exceed.
+
+    shap rounds thresholds to single precision, which sends a value that all but equals one another way than the model
+    does; whole numbers it keeps.
+    """
+    trees = explainer.model
+    inner = trees.children_left >= 0
+    numbers = np.zeros(trees.thresholds.shape)
+    cuts = []
+    for column in range(explainer.data.shape[1]):
+        mine = inner & (trees.features == column)
+        of_column, place = np.unique(trees.thresholds[mine], return_inverse=True)
+        numbers[mine] = place
+        cuts.append(np.asarray(of_column, np.float64))
+    explainer.data = _places(explainer, explainer.data, cuts)
+    trees.thresholds = numbers
+    return tuple(cuts)
+
+
+def _places(explainer: Any, encoded: Floats, cuts: Sequence[Floats]) -> Floats:
+    """How many thresholds of its column each value exceeds; missing stays missing."""
+    values = encoded.astype(explainer.model.input_dtype).astype(np.float64)
+    places = [np.searchsorted(of_column, values[:, k], side="left") for k, of_column in enumerate(cuts)]
+    found: Floats = np.where(np.isnan(values), np.nan, np.column_stack(places).astype(np.float64))
+    return found
 
 
 def _classes(explained: Explained, last: Any, background: pl.DataFrame) -> Ints:
