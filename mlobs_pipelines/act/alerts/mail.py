@@ -152,7 +152,7 @@ def part_of(recipient: str) -> str:
 def mail(message: Message, sender: str, recipients: tuple[str, ...]) -> EmailMessage:
     """The mail; mails about the same incident are shown as one thread."""
     letter = EmailMessage()
-    letter["Subject"] = subject(message)
+    letter["Subject"] = subject(message).replace("=?", "= ?")  # which would be decoded, line breaks and all
     letter["From"] = sender
     letter["To"] = ", ".join(recipients)
     letter["Message-ID"] = f"<{message.id}@mlobs.invalid>"

@@ -94,9 +94,15 @@ def _proxy_permit(user: str | None, password: str | None) -> dict[str, str]:
 
 @contextlib.contextmanager
 def limited(seconds: float, current: Callable[[], socket.socket | None]) -> Iterator[None]:
-    """Cut the connection when the block takes longer: a socket's own timeout starts anew with every byte."""
+    """Cut the connection when the block takes longer: a socket's own timeout starts anew with every byte.
+
+    Raises:
+        TimeoutError: it was cut; what the block read until then is no answer.
+    """
+    late = threading.Event()
 
     def cut() -> None:
+        late.set()
         sock = current()
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -109,6 +115,8 @@ def limited(seconds: float, current: Callable[[], socket.socket | None]) -> Iter
         yield
     finally:
         timer.cancel()
+    if late.is_set():
+        raise TimeoutError
 
 
 def _why(error: Exception) -> str:
