@@ -57,12 +57,12 @@ def decide(home: Home, spec: ModelSpec, night: dt.date) -> list[str]:
     return found + _retrain(ledger, spec, [r for r in rows if r["recommended_action"] == "retrain"], night)
 
 
-def _advise(ledger: Ledger, decision_id: str, action: str, incident: Row, night: dt.date) -> None:
+def _advise(ledger: Ledger, decision_id: str, action: str, incident: Row, night: dt.date, more: str = "") -> None:
     ledger.propose(
         decision_id,
         action,
         "done",
-        str(incident["title"]),
+        f"{incident['title']}{more}",
         as_of=night,
         mode="auto",
         evidence=_evidence(incident),
@@ -111,7 +111,9 @@ def _roll_back(ledger: Ledger, decision_id: str, spec: ModelSpec, incident: Row,
     newest = ledger.evidence(promotions[-1]["decision_id"]) if promotions else {}
     policy = spec.policy.promote
     if not newest or newest.get("to") in undone or policy.mode == "off":
-        _advise(ledger, decision_id, "roll_back", incident, night)
+        _advise(
+            ledger, decision_id, "alert", incident, night, "; roll back by hand: no promotion of ours is to be undone"
+        )
         return
     mode = _mode(policy.mode)
     ledger.propose(

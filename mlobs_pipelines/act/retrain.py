@@ -91,7 +91,7 @@ def retrain(home: Home, spec: ModelSpec, decision: Row, as_of: dt.date) -> str:
         registry.set_alias(CHALLENGER, version)
     except (RetrainError, RowsError, TriesError) as error:
         ledger.turn(decision, "failed", str(error))
-        raise
+        raise RetrainError(str(error)) from error
     except RegistryError as error:
         ledger.wait(decision, f"Waits: {error}")
         raise
