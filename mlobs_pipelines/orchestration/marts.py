@@ -40,7 +40,7 @@ def mart_specs(wiring: Wiring) -> list[dg.AssetSpec]:
     """The stored marts of dbt's project as assets of this model; what they read of other things is left out."""
     manifest = validate_manifest(project.manifest(wiring.home))
     translator = ModelTranslator(wiring.model, wiring.partitions)
-    known = {wiring.key(name) for name in ("metrics", "runs")}
+    known = {wiring.key(name) for name in ("metrics", "runs", "incidents")}
     found = {
         node_id: translator.get_asset_spec(manifest, node_id, None)
         for node_id, node in sorted(manifest["nodes"].items())

@@ -20,7 +20,7 @@ from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import StoreError
 from mlobs_pipelines.store.results import COLUMNS, publish
-from mlobs_pipelines.store.tables import METRICS, METRICS_KEY, RUNS
+from mlobs_pipelines.store.tables import INCIDENTS, METRICS, METRICS_KEY, RUNS
 
 FIRST = dt.date(2026, 1, 1)
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,16 @@ def conclude(home, rows, model="m", status="done", error=None):
             draft = path.with_suffix(".draft")
             table.write_parquet(draft)
             draft.replace(path)
+
+
+def trouble(home, model, severity, as_of=9, **more):
+    """An open incident of a model, as the files of a night have it."""
+    row = dict.fromkeys(INCIDENTS) | {"incident_id": f"{model}-{severity}", "model": model, "severity": severity}
+    row |= {"state": "open", "opened_as_of": night(as_of), "last_as_of": night(as_of), "since": night(as_of)}
+    row |= {"evidence": "{}", "kind": "data_fault", "as_of": night(as_of)} | more
+    path = home.store_file("incidents", model, night(as_of))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame([row], schema=INCIDENTS).write_parquet(path)
 
 
 def run(model, arrival, status="done", error=None):
@@ -192,6 +202,8 @@ def test_health_is_one_row_a_model_with_its_worst_news(home):
     conclude(home, rows, "sound")
     conclude(home, rows, "broken", "failed", "no such file")
     conclude(home, [number("root_mean_squared_error", value=3.0, end=1, status="alert")], "bad")
+    trouble(home, "sound", "warning")
+    trouble(home, "bad", "critical")
     publish(home, [spec_of("sound"), spec_of("broken"), spec_of("bad", "regression"), spec_of("silent")])
     health = {r["model"]: r for r in store.query(home, "select * from model_health").to_dicts()}
     assert {m: r["status"] for m, r in health.items()} == {
@@ -212,6 +224,18 @@ def test_health_is_one_row_a_model_with_its_worst_news(home):
     assert (sound["freshness_hours"], sound["quarantined_rate"], sound["task"]) == (1.5, 0.01, "binary")
     assert health["broken"]["last_run_error"] == "no such file"
     assert health["bad"]["headline_metric"] == "root_mean_squared_error"
+    assert (sound["open_incidents"], sound["trouble_since"], sound["pending_decisions"]) == (1, night(9), 0)
+
+
+def test_an_incident_is_shown_once_as_the_newest_night_knows_it(home):
+    conclude(home, [number(end=9)])
+    trouble(home, "m", "warning", 8, title="small")
+    trouble(home, "m", "warning", 9, title="large", resolved_as_of=night(9), state="resolved")
+    publish(home, [spec_of()])
+    shown = store.query(home, "select incident_id, title, state from incidents").rows()
+    assert shown == [("m-warning", "large", "resolved")]
+    assert store.query(home, "select count(*) from incident_nights").item() == 2
+    assert store.query(home, "select status from model_health").item() == "ok"
 
 
 def test_versions_stand_side_by_side_on_the_same_window(home):

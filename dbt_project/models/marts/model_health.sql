@@ -86,6 +86,39 @@ drifted as (
 
 ),
 
+-- What the judge says and people have not closed; what they silenced does not colour the model.
+troubles as (
+
+    select
+        model,
+        count(*) as open_incidents,
+        max(case severity when 'critical' then 2 when 'warning' then 1 else 0 end) as worst,
+        min(since) as trouble_since
+    from {{ source('store', 'incidents') }}
+    where state in ('open', 'acknowledged')
+    group by model
+
+),
+
+newest_decisions as (
+
+    select
+        model,
+        status,
+        row_number() over (partition by decision_id order by seq desc) as place
+    from {{ source('store', 'decisions') }}
+
+),
+
+waiting as (
+
+    select model, count(*) as pending_decisions
+    from newest_decisions
+    where place = 1 and status = 'pending'
+    group by model
+
+),
+
 health as (
 
     select
@@ -114,10 +147,10 @@ health as (
         coalesce(drifted.drifted_features, 0) as drifted_features,
         drifted.subject as worst_drifted_feature,
         drifted.value as worst_drift,
-        case
-            when 'alert' in (headline.status, coverage.status, freshness.status, quarantined.status) then 'alert'
-            when 'warn' in (headline.status, coverage.status, freshness.status, quarantined.status) then 'warn'
-        end as worst_status
+        coalesce(troubles.open_incidents, 0) as open_incidents,
+        coalesce(troubles.worst, 0) as worst_trouble,
+        troubles.trouble_since,
+        coalesce(waiting.pending_decisions, 0) as pending_decisions
     from models
     left join nights on models.model = nights.model
     left join runs on models.model = runs.model and runs.place = 1
@@ -134,6 +167,8 @@ health as (
         on models.model = predictions.model and predictions.metric = 'predictions'
         and predictions.window_end = nights.last_night and predictions.newest = 1
     left join drifted on models.model = drifted.model and drifted.worst = 1
+    left join troubles on models.model = troubles.model
+    left join waiting on models.model = waiting.model
 
 )
 
@@ -141,13 +176,14 @@ select
     model, task, owner, timezone,
     case
         when last_run_status = 'failed' then 'failed'
-        when worst_status is not null then worst_status
-        when drifted_features > 0 then 'warn'
+        when worst_trouble = 2 then 'alert'
+        when worst_trouble = 1 then 'warn'
         when last_night is null then 'insufficient_data'
         else 'ok'
     end as status,
     last_night, last_run_night, last_run_status, last_run_error, last_run_finished_at, predictions,
     headline_metric, headline_value, headline_lower, headline_upper, headline_window_start, headline_window_end,
     headline_as_of, headline_baseline, headline_status,
-    label_coverage, freshness_hours, quarantined_rate, drifted_features, worst_drifted_feature, worst_drift
+    label_coverage, freshness_hours, quarantined_rate, drifted_features, worst_drifted_feature, worst_drift,
+    open_incidents, trouble_since, pending_decisions
 from health
