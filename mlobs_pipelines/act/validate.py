@@ -6,10 +6,11 @@ import contextlib
 import datetime as dt
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from mlobs_pipelines.act.compare import Verdict, compare, verdict
 from mlobs_pipelines.act.ledger import Ledger, Mode, Row, TriesError
 from mlobs_pipelines.act.rows import RowsError, matured_days
 from mlobs_pipelines.act.scoring import LEAST_DAYS, Window, date_of, score_both, window_of
@@ -19,9 +20,6 @@ from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.tables import COMPARISONS
-
-if TYPE_CHECKING:
-    from mlobs_pipelines.act.compare import Verdict
 
 __all__ = ["ROLLED_BACK", "candidates", "score_both", "validate", "watch", "watch_id", "watched"]
 
@@ -85,8 +83,6 @@ def validate(home: Home, spec: ModelSpec, registry: Registry, version: Version, 
     except RegistryError as error:
         ledger.wait(row, f"Waits: {error}")
         raise
-    from mlobs_pipelines.act.compare import verdict
-
     said = verdict(found, spec)
     try:
         registry.set_tags(version.version, _tags(said, champion, as_of))
@@ -133,9 +129,7 @@ def watch(home: Home, spec: ModelSpec, aliases: dict[str, str], as_of: dt.date) 
     try:
         ledger.begin(row, f"{reason}, on {window.first} to {window.last}")
         rows = score_both(home, spec, to, before, window=window, as_of=as_of)
-        from mlobs_pipelines.act.compare import verdict
-
-        said = verdict(_compared(home, spec, rows, to, before, as_of), spec)
+            said = verdict(_compared(home, spec, rows, to, before, as_of), spec)
     except (ModelError, RowsError, TriesError) as error:
         return ledger.turn(row, "failed", str(error))
     except RegistryError as error:
@@ -220,8 +214,6 @@ def _compared(
     home: Home, spec: ModelSpec, rows: pl.DataFrame, champion: str, challenger: str, as_of: dt.date
 ) -> pl.DataFrame:
     """Compare, and keep it in the store beside that night's other comparisons."""
-    from mlobs_pipelines.act.compare import compare
-
     policy = spec.policy.promote
     found = compare(
         rows,
