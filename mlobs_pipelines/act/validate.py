@@ -129,7 +129,7 @@ def watch(home: Home, spec: ModelSpec, aliases: dict[str, str], as_of: dt.date) 
     try:
         ledger.begin(row, f"{reason}, on {window.first} to {window.last}")
         rows = score_both(home, spec, to, before, window=window, as_of=as_of)
-            said = verdict(_compared(home, spec, rows, to, before, as_of), spec)
+        said = verdict(_compared(home, spec, rows, to, before, as_of), spec)
     except (ModelError, RowsError, TriesError) as error:
         return ledger.turn(row, "failed", str(error))
     except RegistryError as error:
