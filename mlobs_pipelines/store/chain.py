@@ -91,26 +91,26 @@ def _plain(value: Any) -> Any:
 
 
 def opened(line: bytes) -> tuple[Row, bool]:
-    """The row of a line, in the types of ``DECISIONS``, and whether it is what its hash says.
+    """The row of a line, in the types of ``DECISIONS``, and whether it is to the byte what its hash says.
 
     Raises:
-        ValueError: it is not the canonical JSON of an entry.
+        ValueError: it is no entry.
     """
     try:
         entry = json.loads(line)
     except RecursionError:
         raise ValueError("too deep") from None
-    if not isinstance(entry, dict) or entry.keys() != DECISIONS.keys() or canonical(entry) != line:
-        raise ValueError("not the columns of an entry, or not in the form in which they are written")
-    row = dict(entry)
-    if type(row["seq"]) is not int:
-        raise ValueError("seq is no number")
-    texts = [value for name, value in entry.items() if name not in {"seq", "as_of"}]
-    if not all(isinstance(value, str) for value in texts):
+    if not isinstance(entry, dict) or entry.keys() != DECISIONS.keys() or type(entry["seq"]) is not int:
+        raise ValueError("not the columns of an entry")
+    if not all(isinstance(value, str) for name, value in entry.items() if name not in {"seq", "as_of"}):
         raise ValueError("a column is no text")
-    row["as_of"] = None if entry["as_of"] is None else dt.date.fromisoformat(entry["as_of"])
-    row["decided_at"] = dt.datetime.fromisoformat(entry["decided_at"]).replace(tzinfo=None)
-    return {name: row[name] for name in DECISIONS}, entry_hash(entry) == entry["hash"]
+    intact = canonical(entry) == line and entry_hash(entry) == entry["hash"]
+    moment = dt.datetime.fromisoformat(entry["decided_at"])
+    row = entry | {
+        "as_of": None if entry["as_of"] is None else dt.date.fromisoformat(entry["as_of"]),
+        "decided_at": moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment,
+    }
+    return {name: row[name] for name in DECISIONS}, intact
 
 
 @dataclass(frozen=True)

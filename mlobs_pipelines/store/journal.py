@@ -68,6 +68,7 @@ def append(
     mode: str = "approve",
     actor: str = "mlobs",
     incident_id: str = "",
+    decided_at: dt.datetime | None = None,
     once: bool = False,
     numbered: bool = False,
     expect: Collection[str] = (),
@@ -87,6 +88,7 @@ def append(
         mode: one of ``MODES``.
         actor: who; a person's name or address, or mlobs.
         incident_id: the incident that it is about; '': none.
+        decided_at: when, in UTC; default: now.
         once: where the decision has this status already, give its newest row and add nothing.
         numbered: put the entry's own number after ``decision_id``, which makes it a decision of its own.
         expect: add the entry only where the decision's status is one of these; looked up and written in one.
@@ -123,7 +125,7 @@ def append(
             "status": status,
             "actor": actor,
             "incident_id": incident_id,
-            "decided_at": dt.datetime.now(dt.UTC).replace(tzinfo=None),
+            "decided_at": _utc(decided_at or dt.datetime.now(dt.UTC)),
         }
         line = sealed(row, seq, read.chain.hash)
         added, _ = opened(line)  # what cannot be read again is not written
@@ -302,6 +304,11 @@ def _log(home: Home) -> Path:
 def _stamp(file: int) -> tuple[int, int, int]:
     stat = os.fstat(file)
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    """A moment without its zone; one that has none is in UTC."""
+    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _newest(frame: pl.DataFrame, decision_id: str) -> Row | None:
