@@ -9,18 +9,17 @@ connection torn before the answer), `greylist:ADDRESS` (450 for that recipient),
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import json
 import sys
 from pathlib import Path
 
-log, port, answers = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-count = 0
+SESSIONS = itertools.count()
 
 
-async def session(reader, writer):
-    global count
-    word, _, about = answers[min(count, len(answers) - 1)].partition(":")
-    count += 1
+async def session(log, answers, reader, writer):
+    word, _, about = answers[min(next(SESSIONS), len(answers) - 1)].partition(":")
 
     async def say(line):
         writer.write(line.encode() + b"\r\n")
@@ -72,10 +71,12 @@ async def session(reader, writer):
     writer.close()
 
 
-async def main():
-    server = await asyncio.start_server(session, "127.0.0.1", port)
+async def main(log, port, *answers):
+    serve = functools.partial(session, Path(log), answers)
+    server = await asyncio.start_server(serve, "127.0.0.1", int(port))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

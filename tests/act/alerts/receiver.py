@@ -8,6 +8,7 @@ the path and headers of the request in the answer). Prints the port when it list
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,17 +19,17 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-log, port, answers = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-
 
 class Receiver(BaseHTTPRequestHandler):
     count = 0
+    log: Path
+    answers: list[str]
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        answer = answers[min(Receiver.count, len(answers) - 1)]
+        answer = self.answers[min(Receiver.count, len(self.answers) - 1)]
         Receiver.count += 1
-        with log.open("a", encoding="utf-8") as file:
+        with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"path": self.path, "headers": dict(self.headers), "body": body}) + "\n")
         word, _, detail = answer.partition(":")
         if word == "reset":
@@ -63,13 +64,13 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
     def finish(self):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             super().finish()
-        except (OSError, ValueError):
-            pass
 
 
-ThreadingHTTPServer.handle_error = lambda *_: None
-server = ThreadingHTTPServer(("127.0.0.1", port), Receiver)
-print(server.server_address[1], flush=True)
-server.serve_forever()
+if __name__ == "__main__":
+    Receiver.log, Receiver.answers = Path(sys.argv[1]), sys.argv[3:]
+    ThreadingHTTPServer.handle_error = lambda *_: None
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Receiver)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()

@@ -40,4 +40,5 @@ def main(home: str, pidfile: str, night: str, now: str, publish: int = 0) -> Non
     print(published)
 
 
-main(*sys.argv[1:5], *map(int, sys.argv[5:]))
+if __name__ == "__main__":
+    main(*sys.argv[1:5], *map(int, sys.argv[5:]))

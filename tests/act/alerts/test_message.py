@@ -14,7 +14,6 @@ from mlobs_pipelines.act.alerts.mail import mail
 from mlobs_pipelines.act.alerts.message import Item, Message, folded, from_document, plain
 from mlobs_pipelines.act.alerts.pagerduty import actions, event
 from mlobs_pipelines.act.alerts.slack import payload
-from mlobs_pipelines.act.alerts.wording import html as as_html
 from mlobs_pipelines.act.alerts.wording import subject, text
 
 HOSTILE = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
