@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from mlobs_pipelines.orchestration.alerts import outbox_sensor
 from mlobs_pipelines.orchestration.broken import broken_model
 from mlobs_pipelines.orchestration.model import build_model
 from mlobs_pipelines.orchestration.wiring import one_line
@@ -20,7 +21,7 @@ def build_home(home: Home) -> dg.Definitions:
     specs, errors = load_all(home.models)
     parts = [_build(home, specs[name]) for name in sorted(specs)]
     parts += [broken_model(name, _problems(errors[name]), _reason(home, name)) for name in sorted(errors)]
-    shared = dg.Definitions(executor=dg.in_process_executor)
+    shared = dg.Definitions(executor=dg.in_process_executor, sensors=[outbox_sensor(home)])
     return dg.Definitions.merge(shared, *parts)
 
 

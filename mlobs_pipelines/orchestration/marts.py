@@ -10,19 +10,24 @@ from dagster_dbt.dbt_manifest import validate_manifest
 
 from mlobs_pipelines.engine import dbt as project
 from mlobs_pipelines.orchestration import evidence
+from mlobs_pipelines.orchestration.alerts import tell
 from mlobs_pipelines.orchestration.dbt import ModelTranslator
 from mlobs_pipelines.orchestration.step import Result, step
 from mlobs_pipelines.orchestration.wiring import Wiring
 
 
 def marts(wiring: Wiring) -> dg.AssetsDefinition:
-    """The store -> ``results.duckdb``, published whole; of it, what concerns this model."""
+    """The store -> decisions, ``results.duckdb``, published whole, and messages; of the marts, what concerns this model."""
     spec, home = wiring.spec, wiring.home
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         from mlobs_pipelines.orchestration import steps
 
+        for line in steps.decide(home, spec, nights):
+            context.log.info(line)
         steps.publish(home, [spec])
+        for line in tell(home, spec, nights[-1], now=dt.datetime.now(dt.UTC)):
+            context.log.warning(line)
         for key in sorted(context.selected_asset_keys):
             rows, shown = evidence.mart(home, spec.model, key.path[-1])
             latest = {
