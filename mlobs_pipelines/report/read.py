@@ -17,7 +17,7 @@ from mlobs_pipelines.spec.errors import SpecError
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.journal import decisions
-from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.store.people import with_people
 from mlobs_pipelines.store.read import StoreError
 from mlobs_pipelines.store.tables import CAUSES, INCIDENTS
@@ -101,33 +101,68 @@ class Results:
         )
         return str(found[0]["role"]) if found else "production"
 
-    def windows(self, model: str, where: Mapping[str, str | Iterable[str]], days: int | None = None) -> list[Row]:
+    def windows(
+        self,
+        model: str,
+        where: Mapping[str, str | Iterable[str]],
+        days: int | None = None,
+        *,
+        since: dt.date | None = None,
+    ) -> list[Row]:
         """Of every window of the chosen numbers what was said last, in order of their ends.
 
         Args:
             model: the model.
             where: column -> value, or values any of which it may have.
             days: length of the windows; None: all.
+            since: first end of a window.
         """
-        chosen = " and ".join(
-            f"{name} = {sql.text(value)}"
-            if isinstance(value, str)
-            else f"{name} in ({', '.join(sql.text(v) for v in value) or 'null'})"
-            for name, value in where.items()
-        )
         length = f"and window_end - window_start = {days - 1}" if days else ""
+        later = f"and window_end >= date '{since}'" if since else ""
         return self.rows(
             f"select {', '.join(KEY)}, window_start, window_end, as_of, value, lower, upper, rows, labeled_rows, "
-            f"baseline, reference, status from metrics where model = {sql.text(model)} and {chosen} {length} "
+            f"baseline, reference, status from metrics where model = {sql.text(model)} {_chosen(where)} {length} {later} "
             f"qualify row_number() over (partition by {', '.join(KEY)}, window_start, window_end order by as_of desc) = 1 "
             "order by window_end"
         )
 
-    def signals(self, model: str, where: Mapping[str, str], *, since: dt.date | None = None) -> list[Row]:
-        """What a number was on each night, and what was expected of it."""
-        chosen = " ".join(f"and {name} = {sql.text(value)}" for name, value in where.items())
+    def signals(
+        self, model: str, where: Mapping[str, str | Iterable[str]], *, since: dt.date | None = None
+    ) -> list[Row]:
+        """What numbers were on each night, and what was expected of them."""
         later = f"and as_of >= date '{since}'" if since else ""
-        return self.rows(f"select * from signals where model = {sql.text(model)} {chosen} {later} order by as_of")
+        return self.rows(
+            f"select * from signals where model = {sql.text(model)} {_chosen(where)} {later} order by as_of"
+        )
+
+    def profile(self, model: str, feature: str, segment: str, role: str, first: dt.date, last: dt.date) -> pl.DataFrame:
+        """Rows of a feature by event date and bin, of what arrived on some nights."""
+        folder = self.home.lake(model) / "feature_profile"
+        files = [self.home.lake_file(model, "feature_profile", n) for n in nights(folder) if first <= n <= last]
+        if not files:
+            return pl.DataFrame(schema={"event_date": pl.Date(), "bin": pl.Int64(), "rows": pl.Int64()})
+        mine = (pl.col("feature") == feature) & (pl.col("segment") == segment) & (pl.col("role") == role)
+        return (
+            pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore")
+            .filter(mine)
+            .group_by("event_date", "bin")
+            .agg(pl.col("rows").sum())
+            .collect()
+        )
+
+    def refused(self, model: str, *, since: dt.date) -> pl.DataFrame:
+        """Refused rows by night, what they were to be, and reason; columns night, source, reason, rows."""
+        folder = self.home.quarantine_file(model, since).parent
+        frames = [
+            pl.read_parquet(self.home.quarantine_file(model, night), columns=["source", "reason"])
+            .group_by("source", "reason")
+            .agg(rows=pl.len().cast(pl.Int64))
+            .with_columns(night=pl.lit(night))
+            for night in nights(folder)
+            if night >= since
+        ]
+        schema = {"source": pl.String(), "reason": pl.String(), "rows": pl.Int64(), "night": pl.Date()}
+        return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
     def spec(self, model: str) -> ModelSpec | None:
         """The model's file, if it can be read."""
@@ -136,6 +171,15 @@ class Results:
             return load_spec(path) if path.exists() else None
         except SpecError:
             return None
+
+
+def _chosen(where: Mapping[str, str | Iterable[str]]) -> str:
+    """SQL for columns that have a value, or any of some values."""
+    found = ""
+    for name, value in where.items():
+        values = [value] if isinstance(value, str) else sorted(value)
+        found += f" and {name} in ({', '.join(sql.text(v) for v in values) or 'null'})"
+    return found
 
 
 _SEVERITY = {"critical": 0, "warning": 1, "info": 2}

@@ -33,6 +33,17 @@ from mlobs_pipelines.store.layout import Home
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+NAVIGATION = (
+    ("", "Model"),
+    ("segments", "Segments"),
+    ("versions", "Versions"),
+    ("fairness", "Fairness"),
+    ("explanation", "Explanation"),
+    ("data", "Data and labels"),
+    ("decisions", "Decisions"),
+)
+
+
 @dataclass(frozen=True)
 class Live:
     """What a live page has that a file has not: forms, and the way to the other tools.
@@ -174,6 +185,7 @@ def _page(
             section=section,
             style=Markup(style()),  # noqa: S704 - ours, and never data
             release=__version__,
+            sections=NAVIGATION,
         )
     )
     return Page(html)

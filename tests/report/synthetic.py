@@ -19,9 +19,10 @@ import polars as pl
 
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.files import write_text
+from mlobs_pipelines.store.journal import append
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.results import publish
-from mlobs_pipelines.store.tables import CAUSES, COMPARISONS, DECISIONS, INCIDENTS, METRICS, METRICS_KEY, RUNS, SIGNALS
+from mlobs_pipelines.store.tables import CAUSES, COMPARISONS, INCIDENTS, METRICS, METRICS_KEY, RUNS, SIGNALS
 
 FIRST = dt.date(2026, 1, 1)
 MATURITY = 14
@@ -234,7 +235,7 @@ def _labelled(n: int, days: int, final: bool) -> list[dict[str, Any]]:
         one("performance", "recall", 0.55 - (0.2 if n >= 28 else 0), baseline=0.56),
         one("performance", "precision", 0.41, baseline=0.42),
         one("performance", "base_rate", 0.024 + (0.02 if n >= 28 else 0), baseline=0.025, half=0.003),
-        {**one("labels", "label_coverage", coverage), "value": coverage, "status": "ok"},
+        {**one("labels", "label_coverage", coverage), "value": coverage, "status": "ok" if final else "provisional"},
         one("labels", "label_delay_days", 5.0, half=0.5),
     ]
     for segment in SEGMENTS:
@@ -245,8 +246,7 @@ def _labelled(n: int, days: int, final: bool) -> list[dict[str, Any]]:
         attribute = group.partition("=")[0]
         found.append(one("fairness", "recall", 0.52, 0.15, segment=group, subject=attribute))
         found.append(one("fairness", "false_positive_rate", 0.03, 0.15, segment=group, subject=attribute))
-    for attribute in ("age_group", "sex"):
-        found.append(one("fairness", "equal_opportunity_difference", 0.04, subject=attribute))
+    found += [one("fairness", "equal_opportunity_difference", 0.04, subject=a) for a in ("age_group", "sex")]
     for version, role, part in _served(n):
         better = 0.012 if version == "2" else 0.0
         found.append(one("performance", "roc_auc", _auc(n) + better, part, version=version, role=role))
@@ -420,7 +420,7 @@ def incident(opened: int, kind: str, layer: str, last: int, **more: Any) -> dict
 def incidents(nights: int = 60) -> list[dict[str, Any]]:
     """One of each sort, as the last night knows them."""
     last = nights - 1
-    found = [
+    return [
         incident(
             16, "data_fault", "intake", 18, severity="warning", state="resolved", resolved_as_of=day(20),
             title="50 % of the predictions were delivered more than once (usually 0.22 %)",
@@ -471,7 +471,6 @@ def incidents(nights: int = 60) -> list[dict[str, Any]]:
             advice="Nothing to do by itself: watch whether performance follows when the labels are in.",
         ),
     ]  # fmt: skip
-    return found
 
 
 def causes() -> list[dict[str, Any]]:
@@ -590,27 +589,17 @@ def log(nights: int = 60) -> list[dict[str, Any]]:
         rows.append(
             {
                 "decision_id": decision, "model": "card_fraud", "version": version, "as_of": day(min(n, nights - 1)),
-                "action": action, "reason": reason, "evidence": json.dumps(evidence), "mode": "approve", "status": status,
-                "decided_at": dt.datetime.combine(day(n + 1), dt.time(9, 30)), "actor": actor, "incident_id": about,
+                "action": action, "reason": reason, "evidence": evidence, "mode": "approve", "status": status,
+                "decided_at": dt.datetime.combine(day(n + 1), dt.time(9, 30), dt.UTC), "actor": actor, "incident_id": about,
             }
         )  # fmt: skip
     return rows
 
 
 def write_log(home: Home, rows: Iterable[Mapping[str, Any]]) -> None:
-    """The rows as ``log/decisions.jsonl``, numbered and chained."""
-    previous, lines = "0" * 64, []
-    for seq, given in enumerate(rows):
-        row = {
-            **given,
-            "as_of": str(given["as_of"]),
-            "decided_at": given["decided_at"].isoformat(timespec="microseconds"),
-        }
-        row |= {"previous_hash": previous, "seq": seq}
-        text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        previous = hashlib.sha256((previous + text).encode()).hexdigest()
-        lines.append(json.dumps({name: {**row, "hash": previous}[name] for name in DECISIONS}, ensure_ascii=False))
-    write_text(home.log / "decisions.jsonl", "\n".join(lines) + "\n")
+    """The rows, appended to the home's log."""
+    for row in rows:
+        append(home, **row)
 
 
 def _lake(home: Home, nights: int) -> None:

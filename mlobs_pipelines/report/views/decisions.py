@@ -1,13 +1,149 @@
-"""The decisions page."""
+"""The log of decisions: what waits for a person, what was decided, by whom and on what grounds."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mlobs_pipelines.report.read import Results
+from mlobs_pipelines.report import words
+from mlobs_pipelines.report.read import Results, Row
+from mlobs_pipelines.report.views.status import Status
+from mlobs_pipelines.store.people import ABOUT_INCIDENTS
+
+SHOWN = 200
+"""Newest rows of the log that the page shows."""
 
 
-def decisions_view(results: Results, model: str, now: dt.datetime) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Waiting:
+    """A decision that a person must approve or reject."""
+
+    id: str
+    model: str
+    action: str
+    version: str
+    reason: str
+    since: str
+    incident_id: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the log."""
+
+    seq: int
+    at: str
+    action: str
+    status: Status
+    version: str
+    reason: str
+    comment: str
+    actor: str
+    incident_id: str
+    id: str
+    hash: str
+    grounds: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Decisions:
     """What the page says."""
-    return {"model": model}
+
+    model: str
+    verdict: str
+    waiting: Sequence[Waiting]
+    entries: Sequence[Entry]
+    left_out: int
+    head: str
+
+
+_STATUS = {
+    "pending": Status("waits", "waits for a person"),
+    "approved": Status("info", "approved"),
+    "running": Status("info", "running"),
+    "rejected": Status("none", "rejected"),
+    "failed": Status("failed", "failed"),
+    "done": Status("ok", "done"),
+}
+
+
+def waiting(results: Results, model: str | None = None) -> list[Waiting]:
+    """Decisions whose newest row is pending, the oldest first."""
+    newest: dict[str, Row] = {}
+    for row in results.log.iter_rows(named=True):
+        newest[row["decision_id"]] = row
+    return [
+        Waiting(
+            row["decision_id"],
+            row["model"],
+            str(words.ACTIONS.get(row["action"], row["action"])),
+            row["version"],
+            words.sentence(row["reason"]),
+            words.day(row["as_of"]),
+            row["incident_id"],
+        )
+        for row in newest.values()
+        if row["status"] == "pending" and model in (None, row["model"])
+    ]
+
+
+def decisions_view(results: Results, model: str, now: dt.datetime) -> Decisions:
+    """The model's part of the log, the newest first."""
+    del now
+    rows = [row for row in results.log.iter_rows(named=True) if row["model"] == model]
+    pending = waiting(results, model)
+    people = {row["actor"] for row in rows} - {"mlobs", ""}
+    verdict = (
+        f"{words.counted(len(pending), 'decision')} wait{'s' if len(pending) == 1 else ''} for a person."
+        if pending
+        else "Nothing waits for a person."
+    )
+    if rows:
+        verdict += f" {words.counted(len(rows), 'entry', 'entries')} since {words.day(rows[0]['as_of'])}, by mlobs and {words.counted(len(people), 'person', 'people')}."
+    head = results.log.row(-1, named=True)["hash"] if results.log.height else ""
+    return Decisions(
+        model, verdict, pending, [entry(row) for row in reversed(rows[-SHOWN:])], max(len(rows) - SHOWN, 0), head
+    )
+
+
+def decided(row: Row) -> str:
+    """What was decided last, in two words; of what people do the act alone."""
+    what = str(words.ACTIONS.get(row["action"], row["action"]))
+    return what if row["action"] in ABOUT_INCIDENTS else f"{what}: {row['status']}"
+
+
+def entry(row: Row) -> Entry:
+    """A row of the log as it is shown."""
+    try:
+        grounds = json.loads(row["evidence"] or "{}")
+    except ValueError:
+        grounds = {}
+    comment = str(grounds.pop("comment", "")) if isinstance(grounds, dict) else ""
+    shown = grounds.items() if isinstance(grounds, dict) else ()
+    return Entry(
+        row["seq"],
+        f"{row['decided_at']:%Y-%m-%d %H:%M}",
+        str(words.ACTIONS.get(row["action"], row["action"])),
+        _STATUS.get(row["status"], Status("info", str(row["status"]))),
+        row["version"],
+        words.sentence(row["reason"]),
+        comment,
+        row["actor"],
+        row["incident_id"],
+        row["decision_id"],
+        row["hash"],
+        [(str(name).replace("_", " "), _ground(value)) for name, value in shown],
+    )
+
+
+def _ground(value: object) -> str:
+    text = (
+        words.plain(value)
+        if isinstance(value, float)
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False)
+    )
+    return text if len(text) <= 300 else f"{text[:299]}…"
