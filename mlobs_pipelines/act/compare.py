@@ -71,8 +71,6 @@ DIRECTIONS: Mapping[str, int] = {
 }
 """1: more is better; -1: less is (of ``mean_error``: nearer to 0 is); 0: neither."""
 
-JUDGED_BY = {"mean_error": "absolute_mean_error"}
-
 GAP_MARGIN = 0.01
 """How much wider a gap between groups may get before a challenger is worse for it: a percentage point."""
 
@@ -150,14 +148,12 @@ def compare(
     if metric not in whole or not DIRECTIONS.get(metric):
         known = ", ".join(sorted(name for name in whole if DIRECTIONS.get(name)))
         raise RowsError(f"policy.promote.metric: {metric} can't decide about a {spec.task} model; write one of {known}")
-    found = [_Found("", name, p, rows.height, 1) for name, p in whole.items() if name in DIRECTIONS]
-    absolute = {"": {JUDGED_BY[name]: whole[JUDGED_BY[name]] for name in whole if name in JUDGED_BY}}
+    found = [_Found("", name, p, rows.height, 1) for name, p in whole.items()]
     segments = [(segment, at, measured(at)) for segment, at in _segments(rows, spec)]
-    for name in (n for n in whole if n in DIRECTIONS):
+    for name in whole:
         known_in = [(s, len(at), of[name]) for s, at, of in segments if not math.isnan(of[name].difference)]
         tests = sum(not math.isnan(p.deviation) for _, _, p in known_in)
         found += [_Found(s, name, p, n, max(tests, 1)) for s, n, p in known_in]
-    absolute |= {s: {JUDGED_BY[n]: of[JUDGED_BY[n]] for n in of if n in JUDGED_BY} for s, _, of in segments}
     found += _gaps(rows, spec)
     days = rows["event_date"]
     table = [
@@ -168,7 +164,7 @@ def compare(
             "as_of": as_of,
             "window_start": days.min(),
             "window_end": days.max(),
-            **one.row(alpha, absolute.get(one.segment, {}), margin if one.name == metric else None),
+            **one.row(alpha, margin if one.name == metric else None),
         }
         for one in found
         if not math.isnan(one.paired.difference)
@@ -186,11 +182,11 @@ class _Found:
     rows: int
     tests: int
 
-    def row(self, alpha: float, absolute: Mapping[str, Paired], margin: float | None) -> dict[str, Any]:
+    def row(self, alpha: float, margin: float | None) -> dict[str, Any]:
         """The columns of ``COMPARISONS`` that differ between rows of one comparison."""
         level = alpha / self.tests
         lower, upper = self.paired.interval(level)
-        judged = absolute.get(JUDGED_BY.get(self.name, ""), self.paired)
+        judged = (lower, upper) if self.paired.total is None else self.paired.interval_of_sizes(level)
         if self.name.endswith("_difference"):
             margin = GAP_MARGIN
         return {
@@ -202,7 +198,7 @@ class _Found:
             "lower": None if math.isnan(lower) else lower,
             "upper": None if math.isnan(upper) else upper,
             "rows": self.rows,
-            "verdict": _word(judged.interval(level), DIRECTIONS[self.name], margin),
+            "verdict": _word(judged, DIRECTIONS[self.name], margin),
         }
 
 

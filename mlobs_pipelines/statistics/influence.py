@@ -212,12 +212,11 @@ def log_loss(chance: Floats) -> Influence:
 def errors(target: Floats, predicted: Floats) -> dict[str, Influence]:
     """Every metric of predicted numbers; an error is prediction minus target. Needs a row.
 
-    ``absolute_mean_error`` is the distance of ``mean_error`` from 0. R² is undefined for a constant target.
+    R² is undefined for a constant target.
     """
     error = predicted - target
-    average_error, squared = mean(error), mean(error**2)
+    squared = mean(error**2)
     root = math.sqrt(squared.value)
-    away = 1.0 if average_error.value >= 0 else -1.0
     spread = mean((target - target.mean()) ** 2)
     level = 1e-12 * max(float((target**2).mean()), 1e-300)
     explained = undefined(len(error))
@@ -226,8 +225,7 @@ def errors(target: Floats, predicted: Floats) -> dict[str, Influence]:
         explained = Influence(1 - share, (share * spread.rows - squared.rows) / spread.value)
     return {
         "mean_absolute_error": mean(np.abs(error)),
-        "mean_error": average_error,
-        "absolute_mean_error": Influence(abs(average_error.value), away * average_error.rows),
+        "mean_error": mean(error),
         "root_mean_squared_error": Influence(root, squared.rows / (2 * root) if root else np.zeros(len(error))),
         "median_absolute_error": median(np.abs(error)),
         "r2": explained,

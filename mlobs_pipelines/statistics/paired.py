@@ -33,6 +33,7 @@ class Paired:
         deviation: standard deviation of the difference.
         freedom: degrees of freedom of that: the rows that the metric rests on, less one.
         choices: among how many differences this one was chosen for being the largest.
+        total: of a metric that is best at 0: the sum of both values, as a difference to minus the first.
     """
 
     first: float
@@ -40,6 +41,7 @@ class Paired:
     deviation: float
     freedom: float
     choices: int = 1
+    total: Paired | None = None
 
     @property
     def difference(self) -> float:
@@ -58,6 +60,19 @@ class Paired:
             return math.nan, math.nan
         half = float(stdtrit(self.freedom, 1 - alpha / self.choices / 2)) * self.deviation
         return self.difference - half, self.difference + half
+
+    def interval_of_sizes(self, alpha: float = 0.05) -> tuple[float, float]:
+        """Limits of |second| - |first|, of a metric that is best at 0.
+
+        That is the larger of +-second less the larger of +-first: limits of second - first and second + first that hold
+        together (Bonferroni) give its own, whatever the signs are, also where the rows do not tell them.
+        """
+        if self.total is None:
+            raise ValueError("a metric of which only the difference is known")
+        (low, high), (lowest, highest) = self.interval(alpha / 2), self.total.interval(alpha / 2)
+        if math.isnan(low + lowest):
+            return math.nan, math.nan
+        return max(min(low, lowest), min(-highest, -high)), max(min(high, highest), min(-lowest, -low))
 
 
 @dataclass(frozen=True)
@@ -234,7 +249,7 @@ def _chance(true: Ints, scores: Floats) -> Floats:
 
 
 def regression(target: Floats, first: Floats, second: Floats, cluster: Ints | None = None) -> dict[str, Paired]:
-    """Every metric of predicted numbers, in the unit of the labels; ``absolute_mean_error`` judges ``mean_error``.
+    """Every metric of predicted numbers, in the unit of the labels; that of ``mean_error`` knows of its size too.
 
     Args:
         target: the label of each row, shape (rows,), one at the least.
@@ -242,7 +257,11 @@ def regression(target: Floats, first: Floats, second: Floats, cluster: Ints | No
         cluster: as in :func:`binary`.
     """
     rows = _Rows(len(target), bool(np.array_equal(first, second)), cluster)
-    return rows.all(influence.errors(target, first), influence.errors(target, second))
+    one, two = influence.errors(target, first), influence.errors(target, second)
+    found = rows.all(one, two)
+    opposite = Influence(-one["mean_error"].value, -one["mean_error"].rows)
+    total = rows.paired(opposite, two["mean_error"], len(target))
+    return found | {"mean_error": replace(found["mean_error"], total=total)}
 
 
 def gaps(positive: Bools, first: Bools, second: Bools, group: Ints, cluster: Ints | None = None) -> dict[str, Paired]:
