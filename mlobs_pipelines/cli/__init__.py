@@ -50,6 +50,15 @@ class Door:
         return load_spec(path)
 
 
+def _as_json(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    context.obj.as_json = context.obj.as_json or wanted
+
+
+_JSON = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_as_json, help="Print one JSON document for programs."
+)
+
+
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Turn any error into one line and exit status 1; a traceback only with --debug."""
 
@@ -72,7 +81,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
             line = " ".join(str(error).split())[:500]
             _fail(door, f"{type(error).__name__}: {line} (run with --debug for the traceback)")
 
-    return run
+    return _JSON(run)
 
 
 def _fail(door: Door, line: str) -> None:
@@ -319,3 +328,6 @@ def alerts(door: Door, model: str | None, send: bool, retry: bool) -> None:
     door.answer({"messages": rows, "problems": problems})
     if not door.as_json:
         click.echo("\n".join([render(rows), *problems]))
+
+
+from mlobs_pipelines.cli import people as people  # noqa: E402 - its commands join main, which must be there

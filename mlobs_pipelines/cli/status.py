@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from mlobs_pipelines.cli import attention
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.load import load_all
 from mlobs_pipelines.spec.model import ModelSpec
@@ -16,7 +17,7 @@ from mlobs_pipelines.store.read import query
 
 
 def health(home: Home, now: dt.datetime, model: str | None = None) -> list[dict[str, Any]]:
-    """A row per model: what the mart model_health says, or why there is nothing to say.
+    """A row per model: what the mart model_health says, or why there is nothing to say; and what waits for a person.
 
     Raises:
         UserError: no such model, or no model at all.
@@ -30,7 +31,7 @@ def health(home: Home, now: dt.datetime, model: str | None = None) -> list[dict[
     measured: dict[str, dict[str, Any]] = {}
     if home.results.exists():
         measured = {row["model"]: row for row in query(home, "select * from model_health").to_dicts()}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names if model is None else [model]:
         if name in broken:
             rows.append(
@@ -44,6 +45,9 @@ def health(home: Home, now: dt.datetime, model: str | None = None) -> list[dict[
             rows.append({"model": name, "status": "never run", "detail": f"run it with: mlobs run {name}"})
         else:
             rows.append({**measured[name], **_due(home, specs[name], now)})
+    incidents, pending = attention.open_incidents(home), attention.pending_decisions(home)
+    for row in rows:
+        row |= {"incidents": incidents.get(row["model"], []), "pending": pending.get(row["model"], [])}
     return sorted(rows, key=lambda row: (_SEVERITY.get(str(row["status"]), 1), row["model"]))
 
 
@@ -62,7 +66,7 @@ def _due(home: Home, spec: ModelSpec, now: dt.datetime) -> dict[str, Any]:
 
 
 def render(rows: list[dict[str, Any]]) -> str:
-    """The health table as text."""
+    """The health table as text, and below it what waits for a person."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -94,7 +98,8 @@ def render(rows: list[dict[str, Any]]) -> str:
             notes.append(f"{row['model']}: {behind} night{plural} behind; run: mlobs run {row['model']}")
         if row.get("last_run_error"):
             notes.append(f"{row['model']}: {row['last_run_error']}")
-    return "\n".join([_text(table), *notes])
+    waiting = attention.render(rows)
+    return "\n".join([_text(table), *notes, *(["", *waiting] if waiting else [])])
 
 
 def _headline(row: dict[str, Any]) -> str:
