@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.explain.attribution import Floats, additive, is_additive, permutation
+from mlobs_pipelines.explain.attribution import Floats, Function, additive, is_additive, permutation
 from mlobs_pipelines.explain.model import Explained, Output, gaps
 from mlobs_pipelines.explain.trees import NotTreesError, Trees
 
@@ -22,6 +22,8 @@ TOLERANCE = 1e-4
 
 EVALUATIONS = 500_000
 """Predictions that explaining the rows of one night by permutations may take."""
+NODES = 200_000_000
+"""Rows times background rows times nodes of the trees: some two seconds."""
 FEWEST_ROWS, FEWEST_BACKGROUND = 100, 20
 
 
@@ -58,59 +60,86 @@ class Explainer:
     background: pl.DataFrame
     choice: Choice
     _attribute: Callable[[pl.DataFrame], tuple[Floats, Floats]]
+    _cost: float = 0.0
+    """Share of a night's budget that one row takes beside one row of the background."""
 
     @staticmethod
-    def of(
-        explained: Explained, background: pl.DataFrame, sample: pl.DataFrame, choice: Choice | None = None
-    ) -> Explainer:
-        """Take the way chosen earlier, or choose: trees by shap, sums of terms exactly, all else by permutations.
+    def of(explained: Explained, background: pl.DataFrame, sample: pl.DataFrame) -> Explainer:
+        """Choose a way: trees by shap, sums of terms exactly, all else by permutations.
 
         Args:
             explained: the model.
-            background: rows that stand for features left out, fixed for the version.
+            background: rows that stand for features left out; as many of them as the budget allows are kept.
             sample: other rows of the reference, on which a way is tried.
-            choice: the way chosen earlier.
+        """
+        try:
+            trees = Trees.of(explained, background)
+            few, rows = within_budget(trees.nodes / NODES, background, sample)
+            if few.height < background.height:
+                trees = Trees.of(explained, few)
+            choice = Choice("tree", trees.output(rows, TOLERANCE))
+            return Explainer(explained, few, choice, trees.attributions, trees.nodes / NODES)
+        except NotTreesError:
+            pass
+        output: Output = "value" if explained.task == "regression" else "log_odds"
+        function = explained.on(output, pl.concat([background, sample]))
+        if function is not None and is_additive(function, background, sample, TOLERANCE):
+            return Explainer._additive(explained, background, function, output)
+        few, _ = within_budget(_steps(background) / EVALUATIONS, background, sample)
+        return Explainer._permutation(explained, few)
+
+    @staticmethod
+    def again(explained: Explained, background: pl.DataFrame, choice: Choice) -> Explainer:
+        """The way chosen earlier, with the background kept then.
 
         Raises:
-            ExplainError: the model changed so that the way chosen earlier is none for it.
+            ExplainError: the model changed so that it is none now.
         """
-        probe = pl.concat([background, sample])
-        if choice is None or choice.method == "tree":
+        if choice.method == "tree":
             try:
                 trees = Trees.of(explained, background)
-                output = trees.output(probe, TOLERANCE)
-                return Explainer(explained, background, Choice("tree", output), trees.attributions)
             except NotTreesError as error:
-                if choice is not None:
-                    raise ExplainError(f"it was explained as trees before, and is none now ({error})") from error
-        if choice is None or choice.method == "additive":
-            output = "value" if explained.task == "regression" else "log_odds"
-            function = explained.on(output, probe)
-            if function is not None and (choice or is_additive(function, background, sample, TOLERANCE)):
-                used = function
-                return Explainer(
-                    explained, background, Choice("additive", output), lambda rows: additive(used, background, rows)
-                )
-            if choice is not None:
+                raise ExplainError(f"it was explained as trees before, and is none now ({error})") from error
+            return Explainer(explained, background, choice, trees.attributions, trees.nodes / NODES)
+        if choice.method == "additive":
+            function = explained.on(choice.output, background)
+            if function is None:
                 raise ExplainError("it was explained in log-odds before, and has none now")
-        few = background.head(within_budget(sample.height, background.width, background.height)[1])
+            return Explainer._additive(explained, background, function, choice.output)
+        return Explainer._permutation(explained, background)
+
+    @staticmethod
+    def _additive(explained: Explained, background: pl.DataFrame, function: Function, output: Output) -> Explainer:
+        return Explainer(
+            explained, background, Choice("additive", output), lambda rows: additive(function, background, rows)
+        )
+
+    @staticmethod
+    def _permutation(explained: Explained, background: pl.DataFrame) -> Explainer:
+        output: Output = "value" if explained.task == "regression" else "probability"
         return Explainer(
             explained,
             background,
-            Choice("permutation", "value" if explained.task == "regression" else "probability"),
-            lambda rows: permutation(explained.predicted, few, rows),
+            Choice("permutation", output),
+            lambda rows: permutation(explained.predicted, background, rows),
+            _steps(background) / EVALUATIONS,
         )
 
     def most_rows(self, wanted: int) -> int:
         """How many of a night's sampled rows are explained within the budget."""
-        if self.choice.method != "permutation":
-            return wanted
-        return within_budget(wanted, self.background.width, self.background.height)[0]
+        return affordable(self._cost * self.background.height, wanted, FEWEST_ROWS)
 
     def attributions(self, rows: pl.DataFrame) -> Attributions:
-        """Explain rows of features under their names; each row's values depend on that row alone."""
+        """Explain rows of features under their names; each row's values depend on that row alone.
+
+        Raises:
+            ExplainError: a column of the model mixes features, which it did not before.
+        """
         predicted = self.explained.predicted(rows)
-        phi, base = self._attribute(rows)
+        try:
+            phi, base = self._attribute(rows)
+        except NotTreesError as error:
+            raise ExplainError(str(error)) from error
         off = gaps(base + phi.sum(axis=1), self.choice.output, predicted)
         of = predicted.argmax(axis=1)
         row = np.arange(rows.height)
@@ -118,12 +147,21 @@ class Explainer:
         return Attributions(phi[row, :, of], np.broadcast_to(base, predicted.shape)[row, of], whole)
 
 
-def within_budget(rows: int, features: int, background: int) -> tuple[int, int]:
-    """Rows and background rows for which permutations stay within ``EVALUATIONS`` where that is possible at all.
+def within_budget(cost: float, background: pl.DataFrame, sample: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The first rows of both that a night's budget allows; the background is cut only after the sample."""
+    rows = affordable(cost * background.height, sample.height, FEWEST_ROWS)
+    return background[: affordable(cost * rows, background.height, FEWEST_BACKGROUND)], sample[:rows]
 
-    >>> within_budget(500, 11, 100), within_budget(500, 51, 100), within_budget(500, 1001, 100)
-    ((500, 100), (100, 100), (100, 20))
+
+def affordable(cost: float, wanted: int, fewest: int) -> int:
+    """How many of the wanted rows fit when each takes ``cost`` of the budget, but not fewer than ``fewest``.
+
+    >>> [affordable(cost, 500, 100) for cost in (0.0, 0.001, 0.005, 0.1)]
+    [500, 500, 200, 100]
     """
-    each = max(features - 1, 1)
-    rows = min(rows, max(EVALUATIONS // (each * background), FEWEST_ROWS))
-    return rows, min(background, max(EVALUATIONS // (each * rows), FEWEST_BACKGROUND))
+    return wanted if cost * wanted <= 1 else min(wanted, max(int(1 / cost), fewest))
+
+
+def _steps(background: pl.DataFrame) -> int:
+    """Predictions that one row takes beside one of the background."""
+    return max(background.width - 1, 1)

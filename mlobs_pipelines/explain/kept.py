@@ -69,7 +69,7 @@ def explainer_of(
     card = read_card(home, spec.model, version)
     if card is not None and background.exists():
         kept = pl.read_parquet(background)
-        return Explainer.of(explained, kept, kept.clear(), Choice(card.method, card.output))  # type: ignore[arg-type]
+        return Explainer.again(explained, kept, Choice(card.method, card.output))  # type: ignore[arg-type]
     wanted = spec.explain.background
     reference = rows(wanted + spec.explain.rows)
     if reference.height < 2 * spec.monitors.min_rows:
@@ -85,7 +85,7 @@ def explainer_of(
         explainer.choice.method,
         explainer.choice.output,
         tuple(names),
-        wanted,
+        explainer.background.height,
         int(found.whole.sum()),
         bins["reference"],
     )

@@ -17,6 +17,10 @@ MADE_OF_TREES = ("sklearn.tree.", "sklearn.ensemble.", "xgboost.", "lightgbm.")
 OUTPUTS: tuple[Output, ...] = ("log_odds", "probability", "value")
 
 
+AT_ONCE = 50
+"""Rows that shap is given at once."""
+
+
 class NotTreesError(Exception):
     """The model has no trees that shap knows, or what it gives for them can't be told by logged feature."""
 
@@ -58,6 +62,11 @@ class Trees:
         cuts = _numbered(explainer)
         return Trees(explained, background, explainer, _classes(explained, last, background), cuts)
 
+    @property
+    def nodes(self) -> int:
+        """Splits of all trees: what explaining a row beside one of the background takes time for."""
+        return int((self.explainer.model.children_left >= 0).sum())
+
     def output(self, rows: pl.DataFrame, tolerance: float) -> Output:
         """The scale on which base and attributions add up to the model's predictions.
 
@@ -80,7 +89,9 @@ class Trees:
             NotTreesError: a column that matters is made of several features.
         """
         places = _places(self.explainer, _encoded(self.explained, rows), self.cuts)
-        by_column = np.asarray(self.explainer.shap_values(places, check_additivity=False))
+        # In parts, for shap draws a progress bar when a call takes long.
+        parts = [places[first : first + AT_ONCE] for first in range(0, max(len(places), 1), AT_ONCE)]
+        by_column = np.concatenate([self.explainer.shap_values(part, check_additivity=False) for part in parts])
         by_column = by_column.reshape(*by_column.shape[:2], -1)
         base = np.atleast_1d(np.asarray(self.explainer.expected_value, np.float64))
         if by_column.shape[2] > 1:

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlobs_pipelines.explain.explainer import EVALUATIONS, TOLERANCE, Choice, Explainer, ExplainError, within_budget
+from mlobs_pipelines.explain import explainer as module
+from mlobs_pipelines.explain.explainer import TOLERANCE, Choice, Explainer, ExplainError, within_budget
 from mlobs_pipelines.explain.model import Explained, log_odds, probability
 from tests.explain.models import COLUMNS, Loaded, classes, pipeline, rows_of, target
 
@@ -34,8 +35,8 @@ def binary(kind: str) -> Loaded:
     return Loaded(pipeline(last, mix=mix).fit(TRAIN.to_pandas(), classes(TRAIN)))
 
 
-def explainer_of(loaded: Loaded, task: str = "binary", unit: float = 1.0, choice: Choice | None = None) -> Explainer:
-    return Explainer.of(Explained(loaded, task, unit), BACKGROUND, SAMPLE, choice)
+def explainer_of(loaded: Loaded, task: str = "binary", unit: float = 1.0) -> Explainer:
+    return Explainer.of(Explained(loaded, task, unit), BACKGROUND, SAMPLE)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,8 @@ def test_a_row_is_explained_alike_alone_and_among_others_and_again(kind: str) ->
     together = explainer.attributions(ROWS).phi
     np.testing.assert_allclose(explainer.attributions(ROWS[5:6]).phi[0], together[5], atol=1e-12)
     assert np.array_equal(explainer.attributions(ROWS).phi, together)
-    again = explainer_of(binary(kind), choice=explainer.choice)
+    again = Explainer.again(explainer.explained, explainer.background, explainer.choice)
+    assert again.most_rows(500) == explainer.most_rows(500)
     assert np.array_equal(again.attributions(ROWS).phi, together)
 
 
@@ -205,20 +207,31 @@ def test_rows_whose_attributions_do_not_add_up_are_told() -> None:
 
 def test_a_way_chosen_earlier_is_not_changed_silently() -> None:
     with pytest.raises(ExplainError, match="explained as trees before"):
-        explainer_of(binary("logistic"), choice=Choice("tree", "log_odds"))
+        Explainer.again(Explained(binary("logistic"), "binary"), BACKGROUND, Choice("tree", "log_odds"))
 
 
-@pytest.mark.parametrize(("features", "rows", "background"), [(11, 500, 100), (200, 500, 100), (3, 500, 100)])
-def test_permutations_stay_within_their_budget(features: int, rows: int, background: int) -> None:
-    few, fewer = within_budget(rows, features, background)
-    assert few * (features - 1) * fewer <= EVALUATIONS
-    assert few >= 100
-    assert fewer >= 20
+@pytest.mark.parametrize(("cost", "rows", "background"), [(1e-6, 500, 100), (5e-5, 200, 100), (1e-3, 100, 20)])
+def test_rows_are_cut_to_the_budget_before_the_background_is(cost: float, rows: int, background: int) -> None:
+    few, sample = within_budget(cost, rows_of(100), rows_of(500))
+    assert (sample.height, few.height) == (rows, background)
 
 
-def test_a_night_by_permutations_asks_the_model_no_more_than_the_budget() -> None:
-    loaded = binary("neighbours")
+def test_a_night_by_permutations_asks_the_model_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVALUATIONS", 20_000)
+    loaded = Loaded(binary("neighbours").model)
     explainer = explainer_of(loaded)
+    assert explainer.background.height == 50
+    rows = rows_of(500, seed=5)[: explainer.most_rows(500)]
     loaded.asked = 0
-    explainer.attributions(ROWS)
-    assert loaded.asked <= EVALUATIONS + 3 * (ROWS.height + BACKGROUND.height)
+    explainer.attributions(rows)
+    assert loaded.asked <= 20_000 + 3 * (rows.height + 60)
+
+
+def test_large_forests_are_explained_with_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = explainer_of(binary("forest"))
+    assert full.most_rows(500) == 500
+    monkeypatch.setattr(module, "NODES", 1_000_000)
+    few = explainer_of(binary("forest"))
+    assert few.choice == full.choice
+    assert (few.most_rows(500), few.background.height) == (100, 20)
+    assert few.attributions(ROWS).whole.all()
