@@ -37,15 +37,17 @@ def misunderstood(home: Home, model: str | None = None) -> list[str]:
 
 
 def render(rows: list[dict[str, Any]]) -> str:
-    """The list as text."""
-    import polars as pl
-
-    from mlobs_pipelines.cli.status import as_text
-
-    if not rows:
-        return "the outbox is empty"
-    names = ("state", "night", "channel", "what", "attempts", "when", "note")
-    return as_text(pl.DataFrame([{name: row.get(name) for name in names} for row in rows], infer_schema_length=None))
+    """The list as text: what and of which night, then where to and how that went."""
+    lines = []
+    for row in rows:
+        if row["state"] == "unreadable":
+            lines.append(f"unreadable  {row['id']}: {row['note']}")
+            continue
+        tried = f", tried {row['attempts']} time{'s' if row['attempts'] != 1 else ''}" if row["attempts"] else ""
+        when = f", next {row['when']}" if row["state"] == "pending" else f" {row['when']}"
+        note = f": {row['note']}" if row["note"] else ""
+        lines.append(f"{row['state']:<10}  {row['night']}  {row['what']}\n{'':12}{row['channel']}{tried}{when}{note}")
+    return "\n".join(lines) or "the outbox is empty"
 
 
 def _row(envelope: Envelope) -> dict[str, Any]:

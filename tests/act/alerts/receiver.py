@@ -2,8 +2,8 @@
 
 Every POST is a line of LOG: path, headers, body. The n-th is answered by the n-th ANSWER, and the last one by all after it:
 a status (`200`, `429:7` with Retry-After: 7, `302`), `reset` (the connection is torn after the message was taken in), `hang`
-(no answer), `drip` (an answer that never ends), `kill:PIDFILE` (the sender dies before it hears an answer), `echo` (400 and
-the path and headers of the request in the answer). Prints the port when it listens.
+(no answer), `drip` (an answer that never ends), `kill:PIDFILE` (the sender dies before it hears an answer), `echo:STATUS`
+(the path and headers of the request in the answer). Prints the port when it listens.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Receiver(BaseHTTPRequestHandler):
         elif word == "kill":
             os.kill(int(Path(detail).read_text()), signal.SIGKILL)
         elif word == "echo":
-            self.answer(400, f"{self.path} {self.headers}".encode())
+            self.answer(int(detail or 400), f"{self.path} {self.headers}".encode())
         else:
             self.answer(int(word), b"ok" if word == "200" else b"no", detail)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
@@ -11,13 +12,16 @@ import sys
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from mlobs_pipelines.act.alerts import outbox
 from mlobs_pipelines.act.alerts.channels import channels
 from mlobs_pipelines.act.alerts.notify import notify
 from mlobs_pipelines.act.alerts.send import backoff, deliver, retry_after
+from mlobs_pipelines.store import journal
 from mlobs_pipelines.store.people import with_people
+from mlobs_pipelines.store.tables import DECISIONS, INCIDENTS
 from tests.act.alerts.world import NIGHT, NOW, incident
 
 CHILD = Path(__file__).with_name("sender_child.py")
@@ -51,6 +55,15 @@ def states(home):
 
 def everything(home):
     return "\n".join(path.read_text() for path in home.outbox.rglob("*") if path.is_file())
+
+
+def another_model(world):
+    """A second model with the same channel and a message that was never tried."""
+    text = world.home.spec_file("card_fraud").read_text()
+    world.home.spec_file("other").write_text(text.replace("card_fraud", "other"))
+    [waiting], _ = outbox.pending(world.home)
+    fresh = dataclasses.replace(waiting, attempts=0, holds=False, next_attempt_at=NOW)
+    outbox.add(world.home, outbox.parse(fresh.text().replace("card_fraud", "other")))
 
 
 def test_a_night_is_one_message_to_each_channel_with_all_that_is_known(world, serve):
@@ -133,13 +146,7 @@ def test_retry_after_is_waited_for_by_all_that_goes_to_the_channel(world, serve)
     world.alert((hook(server), "critical"))
     tell(world, incident())
     send(world)
-    text = world.home.spec_file("card_fraud").read_text()
-    world.home.spec_file("other").write_text(text.replace("card_fraud", "other"))
-    [waiting], _ = outbox.pending(world.home)
-    outbox.add(
-        world.home,
-        outbox.parse(waiting.text().replace("card_fraud", "other").replace('"attempts": 1', '"attempts": 0')),
-    )
+    another_model(world)
     assert send(world, after=500).delivered == 0
     assert len(server.got()) == 1
     assert send(world, after=660).delivered == 2
@@ -202,11 +209,7 @@ def test_one_message_that_a_channel_chokes_on_does_not_keep_the_others(world, se
     world.alert((hook(server), "critical"))
     tell(world, incident())
     send(world)
-    text = world.home.spec_file("card_fraud").read_text()
-    world.home.spec_file("other").write_text(text.replace("card_fraud", "other"))
-    [stuck], _ = outbox.pending(world.home)
-    other = stuck.text().replace("card_fraud", "other").replace(stuck.next_attempt_at.isoformat(), NOW.isoformat())
-    outbox.add(world.home, outbox.parse(other))
+    another_model(world)
     assert send(world, after=1).delivered == 1
 
 
@@ -300,8 +303,9 @@ def test_a_mail_server_that_never_greets_is_left_in_time(world, serve, monkeypat
 
 def test_secrets_are_in_no_file_summary_or_error(world, serve):
     echo = serve("receiver.py", "echo")
-    down = serve("receiver.py", start=False)
+    down, later = serve("receiver.py", start=False), serve("receiver.py", "echo:500")
     urls = [
+        f"webhook+http://127.0.0.1:{later.port}/SECRET-path?secret=SECRET7&token=SECRET8",
         f"webhook+http://127.0.0.1:{echo.port}/SECRET-path?secret=SECRET1&token=SECRET2",
         f"slack+http://127.0.0.1:{echo.port}/services/T0/B0/SECRET3",
         f"slack+http://127.0.0.1:{down.port}/services/T0/B0/SECRET4",
@@ -311,7 +315,7 @@ def test_secrets_are_in_no_file_summary_or_error(world, serve):
     world.alert(*[(url, "critical") for url in urls])
     tell(world, incident())
     summary = send(world)
-    assert (summary.dropped, summary.failed) == (3, 2)
+    assert (summary.dropped, summary.failed) == (3, 3)
     assert "SECRET" not in everything(world.home) + str(summary)
 
 
@@ -452,6 +456,16 @@ def test_killed_at_any_file_nothing_is_lost_and_nothing_told_anew(world, serve, 
     assert tell(world, incident()) == []
 
 
+def test_a_sender_alone_carries_out_what_a_killed_night_intended(world, serve, tmp_path):
+    server = serve("receiver.py", "200")
+    world.alert((hook(server), "critical"))
+    world.conclude(incident())
+    child(world, tmp_path / "pid", -1)
+    assert outbox.pending(world.home) == ([], [])
+    assert send(world).delivered == 1
+    assert tell(world, incident()) == []
+
+
 def test_all_that_is_published_is_covered_by_the_kills(world, serve, tmp_path):
     world.alert((hook(serve("receiver.py", "200")), "critical"))
     world.conclude(incident())
@@ -497,10 +511,6 @@ def test_retry_after_is_a_number_or_a_date(said, seconds):
 
 def test_people_are_heard_between_nights(world, serve, monkeypatch):
     """The snapshot need not be published anew: the log says who acknowledged what."""
-    import polars as pl
-
-    from mlobs_pipelines.store.tables import DECISIONS, INCIDENTS
-
     said = dict.fromkeys(DECISIONS) | {
         "decision_id": "x:acknowledge:0",
         "model": "card_fraud",
@@ -518,3 +528,23 @@ def test_people_are_heard_between_nights(world, serve, monkeypatch):
     monkeypatch.setattr("mlobs_pipelines.act.alerts.notify.decisions", lambda home, model: log)
     assert [e.message.status for e in tell(world, incident())] == ["acknowledged"]
     assert tell(world, incident(), days=5) == []
+
+
+def test_what_the_log_says_is_told(world, serve):
+    """Through the real log: the decision that waits for a person, and a person's word after it."""
+    server = serve("receiver.py", "200")
+    world.alert((hook(server), "critical"))
+    row = incident()
+    world.conclude(row)
+    about = {"model": "card_fraud", "incident_id": row["incident_id"], "as_of": NIGHT}
+    journal.append(world.home, decision_id="d1", action="fix_data", status="pending", reason="Broken.", **about)
+    [put] = notify(world.home, world.spec, NIGHT, now=NOW)
+    [item] = put.message.items
+    assert item.decisions == ("fix_data: pending. Broken. Agree with: mlobs approve d1",)
+    evidence = {"severity": "critical", "comment": "on it"}
+    journal.append(
+        world.home, decision_id="a", action="acknowledge", status="done", reason="on it", evidence=evidence, **about
+    )
+    assert [e.message.status for e in notify(world.home, world.spec, NIGHT, now=NOW)] == ["acknowledged"]
+    assert send(world).delivered == 1
+    assert told(server) == [{"one": "firing"}]
