@@ -61,7 +61,7 @@ def test_a_yaml_file_adds_exactly_this(home: Home) -> None:
 
 
 def test_a_home_without_models_loads(empty_home: Home) -> None:
-    assert list(described(build_home(empty_home))) == []
+    assert list(described(build_home(empty_home))) == ["sensor alerts_outbox: every 30 s, running"]
 
 
 def test_raw_tables_lead_to_the_metrics_through_dbt(home: Home) -> None:
