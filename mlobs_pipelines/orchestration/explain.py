@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlobs_pipelines.explain.night import Report, explain_nights
 from mlobs_pipelines.orchestration import evidence
 from mlobs_pipelines.orchestration.step import Result, describe, step
 from mlobs_pipelines.orchestration.wiring import Progress, Wiring, one_line, say
-from mlobs_pipelines.registry import Registry
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store import results
 from mlobs_pipelines.store.layout import Home
+
+if TYPE_CHECKING:
+    from mlobs_pipelines.explain.night import Report
 
 AFTER = "latest_metrics"
 """A mart: the night waits for nothing that MLflow may delay, so explaining begins when all else is published."""
@@ -27,6 +28,10 @@ def explain(
 
     A model that is in no registry is not explained, and nothing is said of it.
     """
+    from mlobs_pipelines.explain.night import Report, explain_nights
+    from mlobs_pipelines.registry import Registry
+    from mlobs_pipelines.store import results
+
     registry = Registry.open(home, spec)
     if registry.uri is None:
         return Report()

@@ -9,6 +9,7 @@ import dagster as dg
 
 from mlobs_pipelines.orchestration import assets, dbt
 from mlobs_pipelines.orchestration.checks import last_night_came
+from mlobs_pipelines.orchestration.explain import explanations
 from mlobs_pipelines.orchestration.lock import model_lock
 from mlobs_pipelines.orchestration.loop import loop_jobs, loop_sensors
 from mlobs_pipelines.orchestration.marts import marts
@@ -36,6 +37,7 @@ def build_model(home: Home, spec: ModelSpec, *, first: dt.date | None = None) ->
             assets.profiles(wiring),
             assets.metrics(wiring),
             marts(wiring),
+            *([explanations(wiring)] if spec.explain.mode == "on" else []),
         ]
         return dg.Definitions(
             assets=[*assets.sources(wiring), *written],
