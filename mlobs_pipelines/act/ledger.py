@@ -60,6 +60,10 @@ class Ledger:
         rows = journal.decisions(self.home, self.model).iter_rows(named=True)
         return [row for row in rows if row["decision_id"] == decision_id]
 
+    def identity(self, decision_id: str) -> str:
+        """What tells a decision from one of the same id in another installation's log: the hash of its first entry."""
+        return str(self.history(decision_id)[0]["hash"])
+
     def evidence(self, decision_id: str) -> dict[str, Any]:
         """Everything that was noted of a decision, the newest word on each point."""
         found: dict[str, Any] = {}

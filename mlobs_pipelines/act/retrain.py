@@ -83,7 +83,7 @@ def retrain(home: Home, spec: ModelSpec, decision: Row, as_of: dt.date) -> str:
     """
     ledger = Ledger(home, spec.model)
     registry = Registry.open(home, spec, create=True)
-    version = take_up(registry, decision["decision_id"])
+    version = take_up(registry, ledger.identity(decision["decision_id"]))
     try:
         if version is None:
             ledger.begin(decision, f"Trains on what is known by {as_of}")
@@ -111,7 +111,8 @@ def _trained(home: Home, spec: ModelSpec, registry: Registry, decision: Row, as_
     with published(dataset) as draft:
         rows.rename({"label": spec.labels.value if spec.labels else "label"}).write_parquet(draft, compression="zstd")
     training = Training(
-        decision_id=decision_id,
+        name=decision_id,
+        decision=Ledger(home, spec.model).identity(decision_id),
         dataset=dataset,
         rows=rows.height,
         label=spec.labels.value if spec.labels else "label",

@@ -19,10 +19,10 @@ PATIENCE = 5
 UPLOAD_PATIENCE = 60
 """Seconds for a request that carries a model."""
 
-_NAMES = {
-    "timeout": "MLFLOW_HTTP_REQUEST_TIMEOUT",
-    "retries": "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
-    "jitter": "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER",
+_QUIET = {
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _TALKERS = ("mlflow", "alembic", "urllib3.connectionpool")
@@ -61,9 +61,9 @@ def patience(seconds: int = PATIENCE, retries: int = 1) -> Iterator[None]:
     MLflow reads its limits from the environment at every request; they are put back as they were. A limit that the
     environment sets already is the owner's and stays. One block at a time in a process: the environment is shared.
     """
-    wanted = {_NAMES["timeout"]: seconds, _NAMES["retries"]: retries, _NAMES["jitter"]: 0}
+    limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": seconds, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries}
     with _turn:
-        added = {name: str(value) for name, value in wanted.items() if name not in os.environ}
+        added = {name: str(value) for name, value in (limits | _QUIET).items() if name not in os.environ}
         levels = {name: logging.getLogger(name).level for name in _TALKERS}
         os.environ.update(added)
         for name in _TALKERS:

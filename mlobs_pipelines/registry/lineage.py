@@ -1,7 +1,7 @@
 """A trained model -> one version of the registered model, with the run and the data that it came from.
 
-Whatever was written is found again by the decision's id, which is a tag of the run and of the version: however often a
-registration is interrupted and begun anew, one version comes of it.
+Whatever was written is found again by the decision's own hash in the log, which is a tag of the run and of the version:
+however often a registration is interrupted and begun anew, one version comes of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mlobs_pipelines.registry.connection import UPLOAD_PATIENCE, asking, missing
 from mlobs_pipelines.registry.versions import Registry
 from mlobs_pipelines.store.layout import Home
 
-DECISION = "mlobs.decision_id"
+DECISION = "mlobs.decision_hash"
 ARTIFACT = "model"
 
 LONGEST_TAG = 4000
@@ -26,9 +26,14 @@ LONGEST_TAG = 4000
 
 @dataclass(frozen=True)
 class Training:
-    """What is told of a training beside its model: the data set's file, and what goes into params and tags."""
+    """What is told of a training beside its model.
 
-    decision_id: str
+    ``decision``: hash of the log's entry that it was decided by; ``dataset``: file of its rows; ``label``: their column
+    with the label.
+    """
+
+    name: str
+    decision: str
     dataset: Path
     rows: int
     label: str
@@ -36,18 +41,18 @@ class Training:
     tags: Mapping[str, str] = field(hash=False)
 
 
-def take_up(registry: Registry, decision_id: str) -> str | None:
+def take_up(registry: Registry, decision: str) -> str | None:
     """The version that came of a decision; one whose files are all there but that was not made yet is made now.
 
     Raises:
         RegistryError: MLflow does not answer.
     """
-    version = _registered(registry, decision_id)
+    version = _registered(registry, decision)
     if version is not None or registry.uri is None:
         return version
     with asking(registry.uri, UPLOAD_PATIENCE):
         experiment = registry.client.get_experiment_by_name(registry.name)
-        runs = _runs(registry, experiment, decision_id) if experiment else []
+        runs = _runs(registry, experiment, decision) if experiment else []
     finished = next((run for run in runs if run.info.status == "FINISHED"), None)
     return _version_of(registry, finished) if finished else None
 
@@ -74,8 +79,8 @@ def register(
     return _version_of(registry, run)
 
 
-def _registered(registry: Registry, decision_id: str) -> str | None:
-    return next((v.version for v in registry.versions() if v.tags.get(DECISION) == decision_id), None)
+def _registered(registry: Registry, decision: str) -> str | None:
+    return next((v.version for v in registry.versions() if v.tags.get(DECISION) == decision), None)
 
 
 def _version_of(registry: Registry, run: Any) -> str:
@@ -84,7 +89,8 @@ def _version_of(registry: Registry, run: Any) -> str:
     source, run_id = f"runs:/{run.info.run_id}/{ARTIFACT}", run.info.run_id
     # Not tried again by itself: a server that made the version and was too slow to say so would make another.
     with asking(registry.there, UPLOAD_PATIENCE, retries=0):
-        return str(registry.client.create_model_version(registry.name, source, run_id, tags=tags).version)
+        made = registry.client.create_model_version(registry.name, source, run_id, tags=tags, await_creation_for=0)
+        return str(made.version)
 
 
 def save(model: Any, example: pl.DataFrame, path: Path) -> Path:
@@ -118,17 +124,22 @@ def save(model: Any, example: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-def _runs(registry: Registry, experiment: Any, decision_id: str) -> list[Any]:
-    return list(registry.client.search_runs([experiment.experiment_id], f"tags.`{DECISION}` = '{decision_id}'"))
+def _runs(registry: Registry, experiment: Any, decision: str) -> list[Any]:
+    return list(registry.client.search_runs([experiment.experiment_id], f"tags.`{DECISION}` = '{decision}'"))
 
 
 def _logged(registry: Registry, experiment: Any, training: Training, files: Path) -> Any:
     """A finished run with all of a training; those that were interrupted are ended as killed."""
     client = registry.client
-    for run in _runs(registry, experiment, training.decision_id):
+    for run in _runs(registry, experiment, training.decision):
         if run.info.status == "RUNNING":
             client.set_terminated(run.info.run_id, "KILLED")
-    tags = {**training.tags, "mlflow.runName": training.decision_id, "mlflow.source.name": "mlobs retrain"}
+    tags = {
+        **training.tags,
+        DECISION: training.decision,
+        "mlflow.runName": training.name,
+        "mlflow.source.name": "mlobs retrain",
+    }
     run = client.create_run(experiment.experiment_id, tags={k: v[:LONGEST_TAG] for k, v in tags.items() if v})
     run_id = str(run.info.run_id)
     for key, value in training.params.items():

@@ -149,9 +149,9 @@ EXAMPLE = pd.DataFrame({"a": [0.0], "b": [1.0]})
 
 def give_version(home: Home, column: str = "a", uri: str | None = None, **tags: str) -> str:
     """Register a model by hand; gives its version."""
-    uri = uri or _own(home)
+    artifacts = None if uri else home.root / "mlartifacts"
     named = {key.replace("__", "."): value for key, value in tags.items()}
-    return register(uri, "m", model_on(column), EXAMPLE, artifacts=home.root / "mlartifacts", tags=named)
+    return register(uri or _own(home), "m", model_on(column), EXAMPLE, artifacts=artifacts, tags=named)
 
 
 def _own(home: Home) -> str:

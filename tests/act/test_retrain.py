@@ -57,6 +57,7 @@ def test_the_version_carries_its_lineage_and_is_the_challenger(small):
     (made,) = registry.versions()
     (rows,) = trainers.CALLS
     assert dict(made.tags) == {
+        "mlobs.decision_hash": Ledger(small, "m").history("m:retrain:i")[0]["hash"],
         "mlobs.decision_id": "m:retrain:i",
         "mlobs.incident_id": "i",
         "mlobs.as_of": str(LAST),
