@@ -58,7 +58,7 @@ def render(found: dict[str, Any]) -> str:
     blocks = [
         [headline(found)],
         [
-            f"{found['severity']}, {found['state']}: {KINDS.get(found['kind'], found['kind'])} of {_line(found['model'])}{version}",
+            f"{found['severity']}, {found['state']}: {_line(KINDS.get(found['kind'], found['kind']))} of {_line(found['model'])}{version}",
             _since(found),
             *_size(found),
         ],
@@ -106,7 +106,7 @@ def _size(found: dict[str, Any]) -> list[str]:
     metric = found["metric"]
     if not metric or found["value"] is None:
         return []
-    size = f"{metric_name(metric)} {number(found['value'], metric)} {interval(found['lower'], found['upper'], metric)}".rstrip()
+    size = f"{_line(metric_name(metric))} {number(found['value'], metric)} {interval(found['lower'], found['upper'], metric)}".rstrip()
     against = "" if found["baseline"] is None else f", expected {number(found['baseline'], metric)}"
     limit = "" if found["threshold"] is None else f", off from {number(found['threshold'], metric)}"
     labeled = f", {count(found['labeled_rows'])} with labels" if found["labeled_rows"] else ""

@@ -134,4 +134,4 @@ def _whole_days(length: str | None) -> dt.timedelta:
     assert isinstance(found, dt.timedelta)  # noqa: S101 - what parse_duration gives for a text
     if found < dt.timedelta(days=1) or found % dt.timedelta(days=1):
         raise click.BadParameter("a silence is counted in whole nights; write for example 7d", param_hint="--for")
-    return found
+    return min(found, dt.timedelta(days=10_000))  # far too long, and still a date's worth
