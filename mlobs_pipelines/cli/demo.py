@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 import sys
 import time
@@ -59,6 +60,7 @@ def run_demo(door: Door, *, days: int, seed: int) -> None:
     home = door.home
     started = time.monotonic()
     _clear(home)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # a demo leaves a team's registry alone, and uses its home's own
     with Progress("demo", quiet=door.as_json) as progress:
         facts = prepare(home, days=days, seed=seed, progress=progress.say)
         spec = load_spec(home.spec_file(MODEL))

@@ -149,7 +149,7 @@ def _tracking(home: Home) -> Iterator[str]:
     """Let MLflow's global state point at the home, and back at what it was."""
     import mlflow
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:  # which report each table they make
@@ -157,11 +157,9 @@ def _tracking(home: Home) -> Iterator[str]:
     home.root.mkdir(parents=True, exist_ok=True)
     uri = f"sqlite:///{home.root / 'mlflow.db'}"
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
     try:
         yield uri
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before)  # None takes it out of the environment again
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from mlobs_pipelines.store.layout import Home
 
 @pytest.mark.slow
 def test_the_registered_champion_scores_as_the_world_does_and_trusts_no_type(tmp_path: Path) -> None:
+    import mlflow
     import skops.io
     from mlflow import MlflowClient
 
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     home, world = Home(tmp_path / "home"), World(payments_per_day=100)
     assert register_champion(home, world.champions, world.training_sample) == {"champion": "2"}
     assert register_champion(home, world.champions, world.training_sample) == {"champion": "2"}, "once is enough"
@@ -34,6 +37,9 @@ def test_the_registered_champion_scores_as_the_world_does_and_trusts_no_type(tmp
         (logged,) = client.get_run(version.run_id).inputs.dataset_inputs
         assert "data/training.parquet" in logged.dataset.source
     assert not list(Path.cwd().glob("mlruns"))
+    assert mlflow.is_tracking_uri_set() == bool(before) and os.environ.get("MLFLOW_TRACKING_URI") == before, (
+        "whoever asks for MLflow after that finds it where it was"
+    )
 
 
 def test_scores_are_sums_of_one_contribution_a_feature() -> None:
