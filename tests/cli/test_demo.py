@@ -109,7 +109,7 @@ def test_the_demo_agrees_to_training_and_promotion_and_to_nothing_else(
 
 def test_a_loop_that_never_settles_does_not_keep_the_demo(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     number = iter(range(100))
-    monkeypatch.setattr(people, "publish", lambda home, specs: None)
+    monkeypatch.setattr(people, "publish", lambda home: None)
     monkeypatch.setattr(loop, "advance", lambda home, spec: decide(home, f"again-{next(number)}", "retrain"))
     agreed = close_the_loop(home, load_spec(home.spec_file("card_fraud")), lambda _: None)
     assert 1 < len(agreed) < 20
