@@ -89,7 +89,7 @@ def news(
         state = _known(row, before, status, night, now)
         if status:
             said.append(News(name, status, state, row))
-        if status or (before is not None and recent) or (before is None and _to_remember(row, night, recent)):
+        if status or (before is not None and recent) or (before is None and row["resolved_as_of"] is None):
             after[name] = state
     for name, before in known.items():
         if name in present or before.over:
@@ -154,14 +154,6 @@ def _known(row: Row, before: Known | None, status: str, night: dt.date, now: dt.
         acknowledged=row["state"] == "acknowledged",
         over=over,
     )
-
-
-def _to_remember(row: Row, night: dt.date, recent: bool) -> bool:
-    """Whether an open incident that was never heard of is to be known from now on, untold.
-
-    A night of the past says nothing of what began after it: that is for its own night to tell.
-    """
-    return row["resolved_as_of"] is None and (recent or row["opened_as_of"] <= night)
 
 
 def _rank(severity: str) -> int:

@@ -79,6 +79,12 @@ def test_a_changed_verdict_is_told_also_of_an_acknowledged_one():
     assert channel.night(incident(**acked), after=3) == []
 
 
+def test_a_changed_verdict_does_not_break_a_silence():
+    channel = Listener("warning")
+    channel.night(incident(severity="warning", kind="input_drift"))
+    assert channel.night(incident(severity="warning", state="silenced"), after=1) == []
+
+
 def test_one_that_comes_back_is_told_again():
     channel = Listener()
     channel.night(incident())
