@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from mlobs_pipelines.act.cohorts import groups_of, segments_of
 from mlobs_pipelines.act.rows import RowsError
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.statistics import paired
@@ -73,11 +74,6 @@ DIRECTIONS: Mapping[str, int] = {
 
 GAP_MARGIN = 0.01
 """How much wider a gap between groups may get before a challenger is worse for it: a percentage point."""
-
-MOST_SEGMENTS = 100
-"""Segments of a cut that are compared, the largest; each one more widens the intervals of the others."""
-
-MISSING = "(missing)"
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ def compare(
         known = ", ".join(sorted(name for name in whole if DIRECTIONS.get(name)))
         raise RowsError(f"policy.promote.metric: {metric} can't decide about a {spec.task} model; write one of {known}")
     found = [_Found("", name, p, rows.height, 1) for name, p in whole.items()]
-    segments = [(segment, at, measured(at)) for segment, at in _segments(rows, spec)]
+    segments = [(segment, at, measured(at)) for segment, at in segments_of(rows, spec)]
     for name in whole:
         known_in = [(s, len(at), of[name]) for s, at, of in segments if not math.isnan(of[name].difference)]
         tests = sum(not math.isnan(p.deviation) for _, _, p in known_in)
@@ -250,37 +246,6 @@ def _scores(rows: pl.DataFrame, spec: ModelSpec, column: str, version: str) -> F
     return scores
 
 
-def _segments(rows: pl.DataFrame, spec: ModelSpec) -> Iterator[tuple[str, Ints]]:
-    """Each segment with enough rows, and where they are; the largest of each cut."""
-    for cut in spec.segment_fields:
-        columns = [_column(rows, name) for name in cut]
-        if any(column is None for column in columns):
-            continue
-        parts = [pl.lit(f"{name}=") + _text(rows, column) for name, column in zip(cut, columns, strict=True) if column]
-        named = rows.select(segment=pl.concat_str(parts, separator=" & ")).with_row_index("at")
-        sizes = named.group_by("segment").agg(pl.col("at"), n=pl.len())
-        enough = sizes.filter(pl.col("n") >= spec.monitors.min_rows).sort("n", "segment", descending=[True, False])
-        for segment, at in enough.head(MOST_SEGMENTS).sort("segment").select("segment", "at").iter_rows():
-            yield segment, np.sort(np.asarray(at, dtype=np.int64))
-
-
-def _column(rows: pl.DataFrame, name: str) -> str | None:
-    """The logged column that a name of the spec means, whatever its case."""
-    if name in rows.columns:
-        return name
-    return next((c for c in rows.columns if c.lower() == name.lower()), None)
-
-
-def _text(rows: pl.DataFrame, column: str) -> pl.Expr:
-    """A column's values as segments name them: whole numbers without a point."""
-    value = pl.col(column)
-    text = value.cast(pl.String)
-    if rows.schema[column].is_float():
-        whole = (value.abs() < 1e15) & (value == value.round())
-        text = pl.when(whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(text)
-    return text.fill_null(MISSING)
-
-
 def _gaps(rows: pl.DataFrame, spec: ModelSpec) -> list[_Found]:
     """Each attribute's gaps between its groups with enough rows; all are one family of tests."""
     if spec.task != "binary":
@@ -292,24 +257,13 @@ def _gaps(rows: pl.DataFrame, spec: ModelSpec) -> list[_Found]:
     )
     found = []
     for attribute in spec.fairness.attributes:
-        column = _column(rows, attribute)
-        if column is None:
+        group = groups_of(rows, attribute, spec.monitors.min_rows)
+        if group is None:
             continue
-        group = _groups(rows, column, spec.monitors.min_rows)
         measured = paired.gaps(positive, first, second, group)
         found += [(attribute, name, p, int((group >= 0).sum())) for name, p in measured.items()]
     tests = sum(not math.isnan(p.deviation) for _, _, p, _ in found)
     return [_Found(attribute, name, p, n, max(tests, 1)) for attribute, name, p, n in found]
-
-
-def _groups(rows: pl.DataFrame, column: str, min_rows: int) -> Ints:
-    """0, 1, … for each row's group; -1 where the value is missing or the group has too few rows."""
-    value = rows.select(value=_text(rows, column))
-    sizes = value.group_by("value").len().filter((pl.col("len") >= min_rows) & (pl.col("value") != MISSING))
-    numbered = sizes.sort("value").with_row_index("group").with_columns(pl.col("group").cast(pl.Int64))
-    joined = value.join(numbered, on="value", how="left", maintain_order="left")
-    group: Ints = joined["group"].fill_null(-1).to_numpy()
-    return group
 
 
 def verdict(comparisons: pl.DataFrame, spec: ModelSpec) -> Verdict:

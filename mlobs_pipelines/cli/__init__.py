@@ -227,6 +227,24 @@ def act(door: Door, model: str | None) -> None:
 
 
 @main.command()
+@click.argument("model")
+@click.argument("champion")
+@click.argument("challenger")
+@click.option("--segment", default="", help="Such as 'country=DE & device=ios'; default: all rows, and every segment.")
+@click.option("--metric", help="This metric alone, over all rows and in every segment.")
+@command
+def compare(door: Door, model: str, champion: str, challenger: str, segment: str, metric: str | None) -> None:
+    """Two versions on the same rows: every metric's difference with its interval, and what it says of the second."""
+    from mlobs_pipelines.cli.compare import answer, compared, render
+
+    spec = door.spec(model)
+    found = compared(door.home, spec, champion, challenger, segment)
+    door.answer(answer(found, spec, segment, metric))
+    if not door.as_json:
+        click.echo(render(found, spec, segment, metric))
+
+
+@main.command()
 @click.argument("model", required=False)
 @command
 def status(door: Door, model: str | None) -> None:
