@@ -81,6 +81,16 @@ ACTIONS = {
 }
 
 
+def kind_name(kind: str) -> str:
+    """What kind of trouble an incident is."""
+    return KINDS.get(kind, kind)
+
+
+def action_name(action: str) -> str:
+    """What a decision is to do, or what a person did."""
+    return ACTIONS.get(action, action)
+
+
 def metric_name(metric: str) -> str:
     """How a metric is called in a sentence."""
     return NAMES.get(metric, metric.replace("_", " "))

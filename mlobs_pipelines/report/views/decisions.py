@@ -78,7 +78,7 @@ def waiting(results: Results, model: str | None = None) -> list[Waiting]:
         Waiting(
             row["decision_id"],
             row["model"],
-            str(words.ACTIONS.get(row["action"], row["action"])),
+            words.action_name(row["action"]),
             row["version"],
             words.sentence(row["reason"]),
             words.day(row["as_of"]),
@@ -110,7 +110,7 @@ def decisions_view(results: Results, model: str, now: dt.datetime) -> Decisions:
 
 def decided(row: Row) -> str:
     """What was decided last, in two words; of what people do the act alone."""
-    what = str(words.ACTIONS.get(row["action"], row["action"]))
+    what = words.action_name(row["action"])
     return what if row["action"] in ABOUT_INCIDENTS else f"{what}: {row['status']}"
 
 
@@ -125,7 +125,7 @@ def entry(row: Row) -> Entry:
     return Entry(
         row["seq"],
         f"{row['decided_at']:%Y-%m-%d %H:%M}",
-        str(words.ACTIONS.get(row["action"], row["action"])),
+        words.action_name(row["action"]),
         _STATUS.get(row["status"], Status("info", str(row["status"]))),
         row["version"],
         words.sentence(row["reason"]),

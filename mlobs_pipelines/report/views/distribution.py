@@ -79,7 +79,7 @@ def distribution(
     shares = [(name, before.get(name, 0) / total[0], now.get(name, 0) / total[1]) for name in names]
     scale = Scale(0.0, max(max(b, n) for _, b, n in shares), 0)
     moved = max(shares, key=lambda s: abs(s[2] - s[1]))
-    summary = f"{moved[0]}: {words.percent(moved[1])} of the rows before, {words.percent(moved[2])} now."
+    summary = f"{moved[0]}: {words.percent(moved[1])} of the rows before, {words.percent(moved[2])} since."
     bins = [Bin(n, words.percent(b), words.percent(a), pair(b, a, scale), abs(a - b) >= 0.05) for n, b, a in shares]
     return Distribution(feature, segment, summary, words.days(*periods[0]), words.days(*periods[1]), bins)
 

@@ -116,14 +116,14 @@ def incident_view(results: Results, model: str, incident_id: str, now: dt.dateti
         severity=row["severity"],
         state=_STATES.get(row["state"], Status("info", row["state"])),
         over=row["state"] == "resolved",
-        kind=words.KINDS.get(row["kind"], row["kind"]),
+        kind=words.kind_name(row["kind"]),
         segment=row["segment"],
         subject=row["subject"],
         version=row["version"],
         since=words.day(row["since"] or row["opened_as_of"]),
         verdict=_verdict(row, results.log.iter_rows(named=True), now),
         diagnosis=row["diagnosis"],
-        action=words.ACTIONS.get(row["recommended_action"], row["recommended_action"]),
+        action=words.action_name(row["recommended_action"]),
         advice=str(evidence.get("advice") or ""),
         waiting=[w for w in waiting(results, model) if w.incident_id == incident_id],
         tiles=_tiles(row, evidence),
@@ -158,7 +158,8 @@ def _leading(row: Row) -> Mapping[str, Any] | None:
     """The number that the incident is told by."""
     members = [s for s in row["evidence"].get("members") or () if isinstance(s, dict)]
     same = [s for s in members if s.get("metric") == row["metric"] and s.get("segment") == row["segment"]]
-    return (same or members or [None])[0]
+    found = same or members
+    return found[0] if found else None
 
 
 def _tiles(row: Row, evidence: Mapping[str, Any]) -> list[Tile]:
@@ -185,14 +186,13 @@ def _tiles(row: Row, evidence: Mapping[str, Any]) -> list[Tile]:
     rows = row["labeled_rows"] or row["rows"]
     if rows:
         found.append(Tile("rests on", words.count(rows), "", counted))
-    found.append(
-        Tile(
-            "days",
-            words.days(row["since"], row["until"]) if row["since"] and row["until"] else words.NOTHING,
-            "",
-            f"opened on the night of {words.day(row['opened_as_of'])}",
+    if row["since"] and row["until"]:
+        lasted = words.counted((row["until"] - row["since"]).days + 1, "day")
+        found.append(
+            Tile(
+                "lasted" if row["state"] == "resolved" else "lasts", lasted, "", words.days(row["since"], row["until"])
+            )
         )
-    )
     if evidence.get("fingerprint"):
         found.append(Tile("looks like", "", "", str(evidence["fingerprint"])))
     return found
@@ -221,7 +221,7 @@ def _suspects(causes: Sequence[Row]) -> list[Suspect]:
             rank=c["rank"],
             name=c["segment"] if c["kind"] == "segment" else c["subject"] or c["segment"],
             segment=c["segment"],
-            kind=CAUSE_KINDS.get(c["kind"], c["kind"]),
+            kind=CAUSE_KINDS.get(str(c["kind"]), str(c["kind"])),
             detail=c["detail"],
             share=words.percent(c["share"]) if c["share"] is not None else "",
             interval=words.interval(c["lower"], c["upper"], "traffic_share") if c["share"] is not None else "",

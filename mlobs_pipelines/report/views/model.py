@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -115,6 +114,7 @@ def model_view(results: Results, model: str, now: dt.datetime) -> Model:
     open_ = [line(i, suspects.get(i["incident_id"], ())) for i in incidents if i["state"] != "resolved"]
     over = [line(i) for i in incidents if i["state"] == "resolved"]
     last = health["last_night"]
+    features, drift_window = drifted(results, model, history)
     relevant = [i for i in incidents if i["severity"] != "info"]
     return Model(
         name=model,
@@ -139,7 +139,8 @@ def model_view(results: Results, model: str, now: dt.datetime) -> Model:
             height=110,
         ),
         watched=_watched(results, model, incidents, last),
-        **_drifted(results, model, history),
+        drifted=features,
+        drift_window=drift_window,
     )
 
 
@@ -246,7 +247,7 @@ def _since(results: Results, model: str, incidents: Sequence[Row], history: Hist
     said += [f"{e.text[:1].upper()}{e.text[1:]} took over." for e in history.took_over if e.day == last]
     for row in results.log.iter_rows(named=True):
         if row["model"] == model and row["as_of"] is not None and row["as_of"] >= last:
-            what = words.ACTIONS.get(row["action"], row["action"])
+            what = words.action_name(row["action"])
             said.append(
                 f"{what[:1].upper()}{what[1:]} ({row['status']}) by {row['actor']}: {words.sentence(row['reason'])}"
             )
@@ -308,12 +309,13 @@ def _cell(night: dt.date, seen: Row | None, incident: Row | None) -> tuple[str, 
     return "ok", f"{night}: {seen['known']} numbers, none off"
 
 
-def _drifted(results: Results, model: str, history: History) -> dict[str, Any]:
-    """The features that drifted most in the newest window."""
+def drifted(results: Results, model: str, history: History, segment: str = "") -> tuple[list[Drifted], str]:
+    """The features that drifted most in the newest window of a segment, and which window that is."""
     rows = results.rows(
         "select subject, value, lower, upper, window_start, window_end from latest_metrics "
-        f"where model = {sql.text(model)} and role = {sql.text(history.role)} and version = '' and segment = '' "
-        f"and family = 'drift' and metric = 'jensen_shannon' and window_days = {history.lengths[0]} and value is not null "
+        f"where model = {sql.text(model)} and role = {sql.text(history.role)} and version = '' "
+        f"and segment = {sql.text(segment)} and family = 'drift' and metric = 'jensen_shannon' "
+        f"and window_days = {history.lengths[0]} and value is not null "
         f"and subject not in ('score', 'prediction', 'label') order by value desc, subject limit {SHOWN_FEATURES}"
     )
     scale = Scale(0.0, max([1.0 if r["value"] > 0.5 else 0.5 for r in rows], default=0.5), 0)
@@ -328,7 +330,4 @@ def _drifted(results: Results, model: str, history: History) -> dict[str, Any]:
         )
         for r in rows
     ]
-    return {
-        "drifted": found,
-        "drift_window": words.days(rows[0]["window_start"], rows[0]["window_end"]) if rows else "",
-    }
+    return found, words.days(rows[0]["window_start"], rows[0]["window_end"]) if rows else ""

@@ -117,16 +117,18 @@ class History:
         return {(Key.of(row), row["window_start"], row["window_end"]): row for row in rows}
 
     @cached_property
+    def traffic(self) -> list[Row]:
+        """Rows of every version and role on each night."""
+        where = {"family": "traffic", "metric": "predictions", "segment": ""}
+        return self.results.windows(self.model, where, self.lengths[0])
+
+    @cached_property
     def took_over(self) -> list[Event]:
         """Days on which another version began to serve most of what the role serves."""
-        rows = self.results.windows(
-            self.model,
-            {"role": self.role, "family": "traffic", "metric": "predictions", "segment": ""},
-            self.lengths[0],
-        )
         served: dict[dt.date, tuple[float, str]] = {}
-        for row in rows:
-            if row["version"] and (row["rows"] or 0) > served.get(row["window_end"], (0, ""))[0]:
+        for row in self.traffic:
+            mine = row["version"] and row["role"] == self.role
+            if mine and (row["rows"] or 0) > served.get(row["window_end"], (0, ""))[0]:
                 served[row["window_end"]] = (row["rows"], row["version"])
         found: list[Event] = []
         before = None
@@ -200,4 +202,6 @@ def usual(key: Key, level: float, limit: float) -> tuple[float, float]:
     if by_factor and level > 0:
         return level * math.exp(-limit), level * math.exp(limit)
     low, high = level - limit, level + limit
-    return (max(low, 0.0), min(high, 1.0)) if key.metric in words.RATES else (low, high)
+    if key.metric in words.RATES:
+        return max(low, 0.0), min(high, 1.0)
+    return (max(low, 0.0), high) if key.family in ("drift", "explanation", "traffic", "service") else (low, high)
