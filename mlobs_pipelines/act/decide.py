@@ -136,8 +136,7 @@ def _take_back(ledger: Ledger, incidents: pl.DataFrame) -> list[str]:
     for row in ledger.current("retrain", "roll_back", status=("pending", "approved")):
         about = set(ledger.evidence(row["decision_id"]).get("incidents", [row["incident_id"]])) - {""}
         by_rule = row["status"] == "pending" or row["actor"] == MLOBS
-        if about and about <= over and by_rule:
-            ledger.turn(row, "rejected", "What it was for is over")
+        if about and about <= over and by_rule and ledger.settle(row, "rejected", "What it was for is over"):
             found.append(row["decision_id"])
     return found
 

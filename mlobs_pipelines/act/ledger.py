@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,8 +117,13 @@ class Ledger:
         actor: str = MLOBS,
         version: str | None = None,
         once: bool = True,
+        expect: Collection[str] = (),
     ) -> Row:
-        """Write down that a decision's status changed, and why; saying the same status twice says it once."""
+        """Write down that a decision's status changed, and why; saying the same status twice says it once.
+
+        Raises:
+            SettledError: its status is none of ``expect`` (by default any will do): somebody was faster.
+        """
         return journal.append(
             self.home,
             decision_id=row["decision_id"],
@@ -132,7 +138,14 @@ class Ledger:
             actor=actor,
             incident_id=row["incident_id"],
             once=once,
+            expect=expect,
         )
+
+    def settle(self, row: Row, status: str, reason: str, actor: str = MLOBS) -> Row | None:
+        """Say the last word on a decision that nobody said since ``row`` was read; None where somebody did."""
+        with contextlib.suppress(journal.SettledError):
+            return self.turn(row, status, reason, actor=actor, once=False, expect=(row["status"],))
+        return None
 
     def begin(
         self, row: Row, reason: str, *, evidence: Mapping[str, Any] | None = None, version: str | None = None

@@ -34,11 +34,10 @@ def heed_tags(ledger: Ledger, registry: Registry, versions: Sequence[Version], c
             if row is None:
                 continue  # not compared with this champion yet
             if row["status"] == "pending":
-                who = version.tags[tag].strip()[:LONGEST_NAME]
-                actor = f"mlflow:{who}" if who else "mlflow"
-                found.append(ledger.turn(row, status, f"Tag {tag} of version {version.version} in MLflow", actor=actor))
+                said = f"Tag {tag} of version {version.version} in MLflow"
+                found.append(ledger.settle(row, status, said, f"mlflow:{_name(version.tags[tag])}"))
             registry.delete_tag(version.version, tag)
-    return found
+    return [row for row in found if row is not None]
 
 
 def promotion_id(model: str, version: str, champion: str) -> str:
@@ -116,4 +115,9 @@ def void(ledger: Ledger, champion: str | None) -> list[Row]:
     why = f"The champion is {champion or 'gone'} by now"
     waiting = ledger.current("promote", status="pending")
     stale = [row for row in waiting if ledger.evidence(row["decision_id"]).get("from") != champion]
-    return [ledger.turn(row, "rejected", why) for row in stale]
+    return [row for row in (ledger.settle(row, "rejected", why) for row in stale) if row is not None]
+
+
+def _name(tag: str) -> str:
+    """A tag's value as the name of whoever set it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in tag).split())[:LONGEST_NAME]

@@ -21,7 +21,7 @@ from mlobs_pipelines.orchestration.wiring import Wiring
 from mlobs_pipelines.registry import Registry, RegistryError
 from mlobs_pipelines.registry.versions import CHAMPION
 
-WATCH_SECONDS = 60
+WATCH_SECONDS = 30
 
 JOBS: Mapping[str, tuple[str, str]] = {
     "retrain": ("retrain", "Trains a challenger where a decision to do so was approved."),
@@ -96,7 +96,7 @@ def _sensor(wiring: Wiring, name: str) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         requests = [dg.RunRequest(run_key=f"{job_name}:{'|'.join(keys)}")] if keys else []
         # What is due is looked at again until it is done; a used run_key starts nothing.
-        return dg.SensorResult(run_requests=requests, cursor=None if keys else seen)
+        return dg.SensorResult(run_requests=requests, cursor="due" if keys else seen)
 
     return sensor
 
