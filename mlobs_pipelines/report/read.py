@@ -33,6 +33,7 @@ class Results:
     def __init__(self, home: Home) -> None:
         self.home = home
         self._database: ReadOnlyDuckDB | None = None
+        self._incidents: dict[str | None, list[Row]] = {}
 
     def __enter__(self) -> Self:
         if self.home.results.exists():
@@ -47,6 +48,17 @@ class Results:
     ) -> None:
         if self._database is not None:
             self._database.__exit__(kind, error, trace)
+
+    @cached_property
+    def known(self) -> str:
+        """What to ask for the newest statement about each window: a mart, where the snapshot has it, else a subquery."""
+        if self.rows("select 1 from duckdb_tables() where table_name = 'known_metrics'"):
+            return "known_metrics"
+        key = ", ".join((*KEY, "window_start", "window_end"))
+        return (
+            "(select *, window_end - window_start + 1 as window_days from metrics where {where} "
+            f"qualify row_number() over (partition by model, {key} order by as_of desc) = 1)"
+        )
 
     def frame(self, query: str, schema: pl.Schema | None = None) -> pl.DataFrame:
         """The answer to a query.
@@ -78,10 +90,12 @@ class Results:
 
     def incidents(self, model: str | None = None) -> list[Row]:
         """Each incident once, with what people said of it up to now, ``evidence`` read; the worst and newest first."""
-        where = f" where model = {sql.text(model)}" if model is not None else ""
-        frame = with_people(self.frame(f"select * from incidents{where}", INCIDENTS), self.log)
-        rows = [{**row, "evidence": _document(row["evidence"])} for row in frame.iter_rows(named=True)]
-        return sorted(rows, key=_worst_first)
+        if model not in self._incidents:
+            where = f" where model = {sql.text(model)}" if model is not None else ""
+            frame = with_people(self.frame(f"select * from incidents{where}", INCIDENTS), self.log)
+            rows = [{**row, "evidence": _document(row["evidence"])} for row in frame.iter_rows(named=True)]
+            self._incidents[model] = sorted(rows, key=_worst_first)
+        return self._incidents[model]
 
     def causes(self, incident_id: str) -> list[Row]:
         """First suspects of an incident, by rank."""
@@ -119,10 +133,10 @@ class Results:
         """
         length = f"and window_end - window_start = {days - 1}" if days else ""
         later = f"and window_end >= date '{since}'" if since else ""
+        chosen = f"model = {sql.text(model)} {_chosen(where)} {length} {later}"
         return self.rows(
             f"select {', '.join(KEY)}, window_start, window_end, as_of, value, lower, upper, rows, labeled_rows, "
-            f"baseline, reference, status from metrics where model = {sql.text(model)} {_chosen(where)} {length} {later} "
-            f"qualify row_number() over (partition by {', '.join(KEY)}, window_start, window_end order by as_of desc) = 1 "
+            f"baseline, reference, status from {self.known.replace('{where}', chosen)} as known where {chosen} "
             "order by window_end"
         )
 

@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,47 +92,50 @@ def render(home: Home, path: str, *, now: dt.datetime, live: Live | None = None)
     Raises:
         StoreError: the snapshot can't be read.
     """
-    parts = parts_of(path)
     with Results(home) as results:
-        if not parts:
-            return _page("overview.html", overview_view(results, now), "/", live, now, trail=())
-        model = (
-            next((m for m in results.models if parts[0] == "models" and names(parts[1], m)), None)
-            if parts[1:]
-            else None
-        )
-        section, item = [*parts[2:], "", ""][:2]
-        if model is None or len(parts) > 4 or (section and section not in SECTIONS):
-            return _missing(path, live, now)
-        known = _items(results, model).get(section, ())
-        found = next((name for name in known if names(item, name)), None)
-        if (item and found is None) or (section == "incidents" and not item):
-            return _missing(path, live, now)
-        template, view = _view(results, model, section, found or "", now)
-        trail = tuple(
-            t for t in (("", ""), (model, ""), (model, section) if section and section != "incidents" else None) if t
-        )
-        return _page(
-            template, view, path_of(model, section, found or ""), live, now, trail=trail, model=model, section=section
-        )
+        return page_of(results, path, now=now, live=live)
+
+
+def page_of(results: Results, path: str, *, now: dt.datetime, live: Live | None = None) -> Page:
+    """The page of a path, from results that are open: of many pages each is quicker so."""
+    parts = parts_of(path)
+    if not parts:
+        return _page("overview.html", overview_view(results, now), "/", live, now, trail=())
+    model = next((m for m in results.models if names(parts[1], m)), None) if len(parts) in (2, 3, 4) else None
+    section, item = [*parts[2:], "", ""][:2]
+    if parts[0] != "models" or model is None or (section and section not in SECTIONS):
+        return _missing(path, live, now)
+    known = _items(results, model, section) if item else []
+    found = next((name for name in known if names(item, name)), None)
+    if (item and found is None) or (section == "incidents" and not item):
+        return _missing(path, live, now)
+    template, view = _view(results, model, section, found or "", now)
+    trail = [("", ""), (model, "")] if section else [("", "")]
+    if item and section != "incidents":
+        trail.append((model, section))
+    here = path_of(model, section, found or "")
+    return _page(template, view, here, live, now, trail=trail, model=model, section=section)
 
 
 def paths(home: Home, model: str | None = None) -> list[str]:
     """The path of every page; of one model's pages and the overview if a model is given."""
     with Results(home) as results:
-        found = ["/"]
-        for name in results.models if model is None else [model]:
-            found += [path_of(name), *(path_of(name, s) for s in SECTIONS if s != "incidents")]
-            items = _items(results, name)
-            found += [path_of(name, s, item) for s in ("incidents", "segments") for item in items[s]]
-        return found
+        return paths_of(results, model)
 
 
-def _items(results: Results, model: str) -> Mapping[str, list[str]]:
-    return {
-        "incidents": [row["incident_id"] for row in results.incidents(model)],
-        "segments": segment_names(results, model),
-    }
+def paths_of(results: Results, model: str | None = None) -> list[str]:
+    """As :func:`paths`, from results that are open."""
+    found = ["/"]
+    for name in results.models if model is None else [model]:
+        found += [path_of(name), *(path_of(name, s) for s in SECTIONS if s != "incidents")]
+        found += [path_of(name, s, item) for s in ("incidents", "segments") for item in _items(results, name, s)]
+    return found
+
+
+def _items(results: Results, model: str, section: str) -> list[str]:
+    if section == "incidents":
+        return [row["incident_id"] for row in results.incidents(model)]
+    return segment_names(results, model) if section == "segments" else []
 
 
 def _view(results: Results, model: str, section: str, item: str, now: dt.datetime) -> tuple[str, Any]:
@@ -167,7 +170,7 @@ def _page(
     live: Live | None,
     now: dt.datetime,
     *,
-    trail: tuple[tuple[str, str], ...],
+    trail: Sequence[tuple[str, str]],
     model: str = "",
     section: str = "",
 ) -> Page:

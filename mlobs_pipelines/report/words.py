@@ -110,8 +110,9 @@ def number(value: float | None, metric: str = "") -> str:
         return f"{100 * value:+.1f} points"
     if metric == "predictions":
         return count(round(value))
-    text = plain(value)
-    return f"{text} {UNITS[metric]}" if metric in UNITS else text
+    if metric in UNITS:
+        return f"{value:,.0f} {UNITS[metric]}" if abs(value) >= 20 else f"{value:.2g} {UNITS[metric]}"
+    return plain(value)
 
 
 def plain(value: float) -> str:
@@ -144,10 +145,17 @@ def percent(share: float | None) -> str:
 
 
 def interval(lower: float | None, upper: float | None, metric: str = "") -> str:
-    """An interval in brackets, or nothing where none is defined."""
+    """An interval in brackets, its unit once, or nothing where none is defined.
+
+    >>> interval(0.131, 0.221, "demographic_parity_difference"), interval(0.05, 0.07, "recall"), interval(None, 1.0)
+    ('[+13.1, +22.1] points', '[5.0, 7.0] %', '')
+    """
     if lower is None or upper is None:
         return ""
-    return f"[{number(lower, metric)}, {number(upper, metric)}]"
+    ends = number(lower, metric), number(upper, metric)
+    unit = "points" if metric in GAPS else "%" if metric in RATES else UNITS.get(metric, "")
+    bare = [end.removesuffix(unit).rstrip() if unit else end for end in ends]
+    return f"[{bare[0]}, {bare[1]}] {unit}".rstrip()
 
 
 def count(n: int | None) -> str:

@@ -102,6 +102,7 @@ def number(family: str, metric: str, value: float | None, night: int, days: int 
     """A row of ``metrics`` of a window that ends on ``night``, with an interval that fits its rows."""
     rows = more.pop("rows", 2200 * days)
     half = more.pop("half", None)
+    sure = metric == "predictions"
     if half is None and value is not None:
         half = 1.96 * math.sqrt(max(value * (1 - value), 0.01) / max(rows, 1)) if 0 <= value <= 1 else abs(value) * 0.01
     return {
@@ -115,8 +116,8 @@ def number(family: str, metric: str, value: float | None, night: int, days: int 
         "window_end": day(night),
         "as_of": day(night),
         "value": value,
-        "lower": None if value is None else value - half,
-        "upper": None if value is None else value + half,
+        "lower": None if value is None or sure else value - half,
+        "upper": None if value is None or sure else value + half,
         "rows": rows,
         "labeled_rows": 0,
         "baseline": None,

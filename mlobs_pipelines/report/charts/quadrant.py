@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.figure import Numbers, drawing, figure
-from mlobs_pipelines.report.charts.scale import Scale
+from mlobs_pipelines.report.charts.scale import Scale, written
 from mlobs_pipelines.report.markup import element
 
 HEIGHT = 280.0
@@ -52,15 +52,18 @@ def quadrant(
         HEIGHT + 40,
         element("rect", x=line, y=0, width=f"{100 - across.x(matters):.2f}%", height=middle, class_="hot"),
         *(element("line", x1="0", x2="100%", y1=up.y(t), y2=up.y(t), class_="grid") for t in up.ticks()),
-        *(element("text", f"{t:.4g}", x=-8, y=up.y(t) + 4, class_="tick end") for t in up.ticks()),
         *(
-            element("text", f"{t:.4g}", x=f"{across.x(t):.2f}%", y=HEIGHT + 16, class_=_place(across.x(t)))
-            for t in across.ticks()
+            element("text", text, x=-8, y=up.y(t) + 4, class_="tick end")
+            for t, text in zip(up.ticks(), written(up.ticks()), strict=True)
+        ),
+        *(
+            element("text", text, x=f"{across.x(t):.2f}%", y=HEIGHT + 16, class_=_place(across.x(t)))
+            for t, text in zip(across.ticks(), written(across.ticks()), strict=True)
         ),
         element("line", x1=line, x2=line, y1=0, y2=HEIGHT, class_="event"),
         element("text", "look here first", x="100%", y=14, dx=-6, class_="event end"),
         element("text", f"{drift_name} →", x="100%", y=HEIGHT + 34, class_="tick end"),
-        element("text", f"↑ {importance_name}", x=4, y=14, class_="tick"),
+        element("text", f"↑ {importance_name}", x=-30, y=-8, class_="tick"),
         *(
             element(
                 "circle",
@@ -72,6 +75,7 @@ def quadrant(
             for f in ranked
         ),
         *names,
+        class_="chart headed",
     )
     numbers = Numbers(
         ("feature", drift_name, importance_name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -52,6 +52,17 @@ class Scale:
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def written(ticks: Sequence[float], times: float = 1) -> list[str]:
+    """Ticks as text, all with the decimals that their step needs; ``times``: 100 for shares in per cent.
+
+    >>> written([0.8, 0.9, 1.0]), written([0.0, 0.025, 0.05], 100), written([0.0, 2000.0])
+    (['0.8', '0.9', '1.0'], ['0.0', '2.5', '5.0'], ['0', '2,000'])
+    """
+    step = (ticks[1] - ticks[0]) * times if len(ticks) > 1 else 1.0
+    decimals = next((d for d in range(8) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 8)
+    return [f"{tick * times + 0.0:,.{decimals}f}" for tick in ticks]
+
+
 def _step(width: float, parts: int) -> float:
     raw = width / parts
     power = 10.0 ** math.floor(math.log10(raw))
@@ -90,7 +101,8 @@ class Days:
         else:
             months = [d for d in every if d.day == 1]
             found = months[:: -(-len(months) // most)]
+        first = found[0].year if found else 0
         return [
-            (d, f"{d:%b} {d.day}" if d.month > 1 or d.day > 7 or i else f"{d:%b} {d.day} {d.year}")
+            (d, f"{d:%b} {d.day}" if i and d.year == first else f"{d:%b} {d.day}, {d.year}")
             for i, d in enumerate(found)
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.figure import Key, Numbers, drawing, figure, stretched
-from mlobs_pipelines.report.charts.scale import Days, Scale
+from mlobs_pipelines.report.charts.scale import Days, Scale, written
 from mlobs_pipelines.report.markup import element, joined
 
 AXIS = 22.0
@@ -135,9 +136,10 @@ def spark(title: str, values: Sequence[float | None], height: float = 28.0) -> M
 
 
 def _extent(points: Sequence[Point]) -> list[float | None]:
-    """Values, what was expected of them, and intervals as far as they are of use: a wide one would flatten all else."""
+    """Values, what was expected of them, and intervals as far as they are of use: a few wide ones would flatten all else."""
     values = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
-    room = 0.6 * (max(values) - min(values) or abs(max(values)) or 1.0)
+    widths = [p.upper - p.lower for p in points if p.lower is not None and p.upper is not None]
+    room = max(0.6 * (max(values) - min(values)), statistics.median(widths) if widths else 0.0)
     low, high = min(values) - room, max(values) + room
     bounds = [max(p.lower, low) for p in points if p.lower is not None]
     bounds += [min(p.upper, high) for p in points if p.upper is not None]
@@ -145,20 +147,16 @@ def _extent(points: Sequence[Point]) -> list[float | None]:
 
 
 def _grid(scale: Scale, metric: str) -> list[Markup]:
+    ticks = scale.ticks()
     found = []
-    for tick in scale.ticks():
+    for tick, text in zip(
+        ticks, written(ticks, 100 if metric in words.RATES or metric in words.GAPS else 1), strict=True
+    ):
         y = scale.y(tick)
+        unit = " %" if metric in words.RATES else ""
         found.append(element("line", x1="0", x2="100%", y1=y, y2=y, class_="grid"))
-        found.append(element("text", _tick(tick, metric), x=-8, y=y + 4, class_="tick end"))
+        found.append(element("text", f"{text}{unit}", x=-8, y=y + 4, class_="tick end"))
     return found
-
-
-def _tick(value: float, metric: str) -> str:
-    if metric in words.RATES:
-        return f"{100 * value:.4g} %"
-    if metric in words.GAPS:
-        return f"{100 * value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _runs(points: Sequence[Point], *names: str) -> list[list[Point]]:

@@ -128,7 +128,7 @@ def entry(row: Row) -> Entry:
         words.action_name(row["action"]),
         _STATUS.get(row["status"], Status("info", str(row["status"]))),
         row["version"],
-        words.sentence(row["reason"]),
+        "" if row["action"] in ABOUT_INCIDENTS and comment else words.sentence(row["reason"]),
         comment,
         row["actor"],
         row["incident_id"],

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import polars as pl
 from markupsafe import Markup
 
 from mlobs_pipelines.engine import sql
@@ -162,6 +163,8 @@ def _tiles(shap: Sequence[Row], ndcg: Row | None, base: Row | None, output: str)
 def _quadrant(results: Results, model: str, history: History) -> Markup:
     drift = results.frame(_query(model, history, "drift"), METRICS)
     explained = results.frame(_query(model, history, "explanation"), METRICS)
+    # a feature that is gone explains nothing now: what it mattered on the reference tells whether to look
+    explained = explained.with_columns(value=pl.max_horizontal("value", "baseline"))
     ranked = ranking(drift, explained).drop_nulls(["drift", "importance"])
     features = [Feature(r["feature"], r["drift"], r["importance"]) for r in ranked.head(SHOWN).iter_rows(named=True)]
     return quadrant(
@@ -169,5 +172,5 @@ def _quadrant(results: Results, model: str, history: History) -> Markup:
         features,
         matters=DRIFT_MATTERS,
         drift_name="Jensen-Shannon distance to the reference",
-        importance_name="share of all attribution",
+        importance_name="share of attribution, the larger of now and reference",
     )

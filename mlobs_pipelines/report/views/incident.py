@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mlobs_pipelines.act.people import LONGEST_SILENCE
 from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.bars import bar
 from mlobs_pipelines.report.charts.scale import Scale
@@ -20,6 +21,8 @@ from mlobs_pipelines.report.views.model import Tile
 from mlobs_pipelines.report.views.series import History, Key
 from mlobs_pipelines.report.views.status import Status, state_words
 
+OFFERED_SILENCE = 7
+"""Days."""
 DISTRIBUTIONS = 3
 """Features of one incident whose values are drawn."""
 
@@ -81,6 +84,8 @@ class Incident:
     absorbed_said: str
     log: Sequence[Entry]
     segment_page: bool
+    silence: tuple[str, str, str]
+    """First and last day that a silence may end on, and the one that is offered."""
 
 
 _STATES = {
@@ -136,7 +141,14 @@ def incident_view(results: Results, model: str, incident_id: str, now: dt.dateti
         absorbed_said=_absorbed(absorbed, evidence.get("absorbed") or ()),
         log=[entry(r) for r in reversed(said)],
         segment_page=bool(row["segment"]),
+        silence=silences(row["as_of"]),
     )
+
+
+def silences(newest: dt.date) -> tuple[str, str, str]:
+    """When a silence may end, seen from an incident's newest night."""
+    first, last = newest, newest + dt.timedelta(days=LONGEST_SILENCE)
+    return first.isoformat(), last.isoformat(), min(newest + dt.timedelta(days=OFFERED_SILENCE), last).isoformat()
 
 
 def _verdict(row: Row, log: Any, now: dt.datetime) -> str:
