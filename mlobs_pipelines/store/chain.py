@@ -27,6 +27,7 @@ FIRST = "0" * 64
 
 Row = dict[str, Any]
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -47,8 +48,7 @@ def canonical(entry: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: a text is no Unicode, or a number is not finite.
     """
-    text = json.dumps(entry, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8")
+    return _CANONICAL.encode(entry).encode("utf-8")
 
 
 def entry_hash(entry: Mapping[str, Any]) -> str:

@@ -445,6 +445,13 @@ def test_a_log_that_was_put_back_from_a_backup_is_read_anew(written, copy):
     assert verify(copy) == []
 
 
+def test_a_log_of_the_same_size_is_read_anew(copy):
+    decisions(copy)
+    log(copy).write_bytes(log(copy).read_bytes().replace(b"No 3", b"No 7"))
+    assert decisions(copy)["reason"][3].startswith("No 7")
+    refuses(copy)
+
+
 def test_an_answer_is_the_askers_own(home):
     decide(home)
     mine = decisions(home)
