@@ -21,6 +21,5 @@ def act_on(home: Home, specs: list[Any]) -> tuple[dict[str, list[str]], list[Use
         try:
             done[spec.model] = advance(home, spec)
         except UserError as error:
-            done[spec.model] = []
             failed.append(UserError(f"{spec.model}: {error}"))
     return done, failed

@@ -7,6 +7,7 @@ however often a registration is interrupted and begun anew, one version comes of
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from mlobs_pipelines.registry.connection import UPLOAD_PATIENCE, asking, missing
+from mlobs_pipelines.registry.connection import UPLOAD_PATIENCE, asking, missing, patience
 from mlobs_pipelines.registry.versions import Registry
 from mlobs_pipelines.store.layout import Home
 
@@ -73,9 +74,12 @@ def register(
     Raises:
         RegistryError: MLflow does not answer.
     """
-    files = save(model, example, folder / ARTIFACT)
+    with patience(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickles and of integers that may be missing: neither is news here
+        files = save(model, example, folder / ARTIFACT)
+        dataset = _dataset(training)
     with asking(registry.there, UPLOAD_PATIENCE):
-        run = _logged(registry, _experiment(home, registry), training, files)
+        run = _logged(registry, _experiment(home, registry), training, dataset, files)
     return _version_of(registry, run)
 
 
@@ -128,7 +132,7 @@ def _runs(registry: Registry, experiment: Any, decision: str) -> list[Any]:
     return list(registry.client.search_runs([experiment.experiment_id], f"tags.`{DECISION}` = '{decision}'"))
 
 
-def _logged(registry: Registry, experiment: Any, training: Training, files: Path) -> Any:
+def _logged(registry: Registry, experiment: Any, training: Training, dataset: Any, files: Path) -> Any:
     """A finished run with all of a training; those that were interrupted are ended as killed."""
     client = registry.client
     for run in _runs(registry, experiment, training.decision):
@@ -145,7 +149,7 @@ def _logged(registry: Registry, experiment: Any, training: Training, files: Path
     for key, value in training.params.items():
         client.log_param(run_id, key, value)
     client.log_metric(run_id, "rows", training.rows)
-    client.log_inputs(run_id, [_dataset(training)])
+    client.log_inputs(run_id, [dataset])
     client.log_artifacts(run_id, str(files), ARTIFACT)
     client.set_terminated(run_id, "FINISHED")
     return client.get_run(run_id)
