@@ -12,6 +12,7 @@ import polars as pl
 
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration import evidence, watchdog
+from mlobs_pipelines.orchestration.alerts import tell
 from mlobs_pipelines.orchestration.wiring import Wiring, one_line
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.results import publish
@@ -49,8 +50,9 @@ def record(
             pl.DataFrame([row], schema=RUNS).write_parquet(draft, compression="zstd")
         watchdog.tell(wiring.home, wiring.model, night, status, error or "")
     if status == "failed":
-        with contextlib.suppress(UserError):  # the next run that ends publishes it
+        with contextlib.suppress(UserError):  # the next run that ends publishes and tells it
             publish(wiring.home)
+            tell(wiring.home, wiring.spec, nights[-1], now=dt.datetime.now(dt.UTC))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from mlobs_pipelines.orchestration import watchdog
+from mlobs_pipelines.orchestration.alerts import tell
 from mlobs_pipelines.orchestration.checks import last_night, last_tick
 from mlobs_pipelines.orchestration.due import last_complete_day
 from mlobs_pipelines.orchestration.partitions import partition_tags, ran_before, unfinished
@@ -83,6 +84,7 @@ def last_night_sensor(wiring: Wiring) -> dg.SensorDefinition:
         recent = 0 < found.missed <= MOST_MISSED
         if recent and watchdog.tell(wiring.home, wiring.model, found.night, "absent", found.detail):
             publish(wiring.home)
+            tell(wiring.home, wiring.spec, found.night, now=dt.datetime.now(dt.UTC))
         evaluation = dg.AssetCheckEvaluation(
             asset_key=wiring.key("predictions"),
             check_name="last_night_came",
