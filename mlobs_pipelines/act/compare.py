@@ -4,6 +4,9 @@ How many times we look is allowed for. The interval of the deciding metric over 
 that was named before. Intervals of a metric in segments are widened so that all segments' hold together (Bonferroni), and
 so are those of all gaps between groups; a guard rail therefore fails by mere chance with probability alpha at most, for
 segments and for gaps each. The other metrics over all rows are shown for what they are, each at 1 - alpha by itself.
+
+Rows of one day may be alike, so from seven days on an interval is the wider of that of independent rows and that of
+independent days.
 """
 
 from __future__ import annotations
@@ -217,15 +220,16 @@ def _measured(rows: pl.DataFrame, spec: ModelSpec, versions: Mapping[str, str]) 
     if rows["label"].null_count():
         raise RowsError(f"{rows['label'].null_count()} rows have no label; compare on labelled rows alone")
     first, second = (_scores(rows, spec, column, version) for column, version in versions.items())
+    day = _days(rows)
     if spec.task == "binary":
         positive = rows["label"].cast(pl.Int64).to_numpy() == 1
-        return lambda at: paired.binary(positive[at], first[at], second[at], spec.threshold[0])
+        return lambda at: paired.binary(positive[at], first[at], second[at], spec.threshold[0], block=day[at])
     if spec.task == "multiclass":
         places = {name: k for k, name in enumerate(spec.classes)}
         true = np.array([places.get(c, len(places)) for c in rows["label"].cast(pl.String)], dtype=np.int64)
-        return lambda at: paired.multiclass(true[at], first[at], second[at])
+        return lambda at: paired.multiclass(true[at], first[at], second[at], block=day[at])
     target = rows["label"].cast(pl.Float64).to_numpy()
-    return lambda at: paired.regression(target[at], first[at], second[at])
+    return lambda at: paired.regression(target[at], first[at], second[at], block=day[at])
 
 
 def _scores(rows: pl.DataFrame, spec: ModelSpec, column: str, version: str) -> Floats:
@@ -246,6 +250,12 @@ def _scores(rows: pl.DataFrame, spec: ModelSpec, column: str, version: str) -> F
     return scores
 
 
+def _days(rows: pl.DataFrame) -> Ints:
+    """0, 1, … for each row's day."""
+    day: Ints = rows["event_date"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    return day
+
+
 def _gaps(rows: pl.DataFrame, spec: ModelSpec) -> list[_Found]:
     """Each attribute's gaps between its groups with enough rows; all are one family of tests."""
     if spec.task != "binary":
@@ -260,7 +270,7 @@ def _gaps(rows: pl.DataFrame, spec: ModelSpec) -> list[_Found]:
         group = groups_of(rows, attribute, spec.monitors.min_rows)
         if group is None:
             continue
-        measured = paired.gaps(positive, first, second, group)
+        measured = paired.gaps(positive, first, second, group, block=_days(rows))
         found += [(attribute, name, p, int((group >= 0).sum())) for name, p in measured.items()]
     tests = sum(not math.isnan(p.deviation) for _, _, p, _ in found)
     return [_Found(attribute, name, p, n, max(tests, 1)) for attribute, name, p, n in found]

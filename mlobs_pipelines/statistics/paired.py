@@ -3,6 +3,8 @@
 The variance of a difference is the mean square of the rows' differences of influence (:mod:`.influence`), over n: for
 means that is the paired t-test, for the area under the ROC curve the paired test of DeLong et al. (1988). Where rows come in
 clusters, such as several of one person, their influences are summed by cluster first (Obuchowski 1997 for the area).
+Rows of one day may be alike without anybody's knowing: given ``block``, the interval is the wider of that of independent rows
+and that of independent days, so that it is not too sure of a series of half hours and little wider where rows are independent.
 
 Two versions that decide alike on all of few rows need not do so on the next: metrics of decisions get imagined rows, for
 each class one that only the first version has right and one that only the second has, which widen the interval and do not
@@ -21,7 +23,10 @@ from scipy.special import stdtrit
 from mlobs_pipelines.statistics import influence
 from mlobs_pipelines.statistics.influence import Bools, Floats, Influence, Ints
 
-__all__ = ["Paired", "binary", "gaps", "multiclass", "regression"]
+__all__ = ["LEAST_BLOCKS", "Paired", "binary", "gaps", "multiclass", "regression"]
+
+LEAST_BLOCKS = 7
+"""Days from which on their scatter is looked at."""
 
 
 @dataclass(frozen=True)
@@ -82,29 +87,43 @@ class _Rows:
     count: int
     same: bool
     cluster: Ints | None = None
+    block: Ints | None = None
 
-    def paired(self, first: Influence, second: Influence, basis: float, imagined: float = 1.0) -> Paired:
+    def paired(
+        self, first: Influence, second: Influence, basis: float, imagined: float = 1.0, strata: Bools | None = None
+    ) -> Paired:
         """The difference of a metric.
 
         Args:
             first, second: the metric of each version; rows beyond ``count`` are imagined.
             basis: rows that the metric rests on.
             imagined: what an imagined row counts.
+            strata: two kinds of rows whose variances are estimated apart; default: one.
         """
+        unknown = Paired(first.value, second.value, math.nan, math.nan)
         if math.isnan(first.value + second.value):
-            return Paired(first.value, second.value, math.nan, math.nan)
+            return unknown
         if self.same:
-            return Paired(first.value, second.value, 0.0, math.inf)
+            return replace(unknown, deviation=0.0, freedom=math.inf)
         d = second.rows - first.rows
         real: Floats = d[: self.count]
-        extra = d[self.count :]
+        extra = imagined * float((d[self.count :] ** 2).sum())
+        square = np.square(real)
+        kinds = [np.ones(self.count, dtype=np.bool_)] if strata is None else [strata, ~strata]
+        sizes = [basis] if strata is None else [float(kind.sum()) for kind in kinds]
         if self.cluster is not None:
-            real = np.bincount(self.cluster, weights=real)
-            basis = min(basis, len(real))
+            square, basis = _summed(real, self.cluster, basis)
+            kinds, sizes = [np.ones(len(square), dtype=np.bool_)], [basis]
         if basis < 2:
-            return Paired(first.value, second.value, math.nan, math.nan)
-        square = basis / (basis - 1) * float((real**2).sum()) + imagined * float((extra**2).sum())
-        return Paired(first.value, second.value, math.sqrt(square) / self.count, basis - 1)
+            return unknown
+        variance = sum(m / (m - 1) * float(square[kind].sum()) for kind, m in zip(kinds, sizes, strict=True))
+        freedom = basis - 1
+        if self.block is not None:
+            by_block, blocks = _summed(real, self.block, basis)
+            wide = blocks / (blocks - 1) * float(by_block.sum()) if blocks >= LEAST_BLOCKS else 0.0
+            if wide > variance:
+                variance, freedom = wide, blocks - 1
+        return replace(unknown, deviation=math.sqrt(variance + extra) / self.count, freedom=freedom)
 
     def all(
         self,
@@ -125,8 +144,19 @@ class _Rows:
         }
 
 
+def _summed(rows: Floats, member: Ints, basis: float) -> tuple[Floats, float]:
+    """The squared sum of each cluster that occurs, and how many there are, or of ``basis`` if that is fewer."""
+    sums = np.asarray(np.bincount(member, weights=rows), dtype=np.float64)[np.bincount(member) > 0]
+    return np.square(sums), min(basis, float(len(sums)))
+
+
 def binary(
-    positive: Bools, first: Floats, second: Floats, threshold: float = 0.5, cluster: Ints | None = None
+    positive: Bools,
+    first: Floats,
+    second: Floats,
+    threshold: float = 0.5,
+    cluster: Ints | None = None,
+    block: Ints | None = None,
 ) -> dict[str, Paired]:
     """Every metric of a binary model, under scikit-learn's names; decisions are ``score >= threshold``.
 
@@ -135,12 +165,14 @@ def binary(
         first, second: the probability of it that each version gives.
         threshold: the operating point.
         cluster: 0, 1, … per row, the same for rows that are not independent; default: all are.
+        block: 0, 1, … per row, the same for rows that may not be independent, such as those of a day; fewer than
+            ``LEAST_BLOCKS`` tell nothing.
 
     >>> y, s = np.array([True, False, True, False]), np.array([0.9, 0.2, 0.4, 0.6])
     >>> binary(y, s, s)["roc_auc"].interval()
     (0.0, 0.0)
     """
-    rows = _Rows(len(positive), bool(np.array_equal(first, second)), cluster)
+    rows = _Rows(len(positive), bool(np.array_equal(first, second)), cluster, block)
     p = float(positive.sum())
     n = len(positive) - p
     less = min(p, n)
@@ -180,12 +212,7 @@ def _area(rows: _Rows, positive: Bools, first: Floats, second: Floats) -> Paired
     one, two = influence.roc_auc(positive, first), influence.roc_auc(positive, second)
     p = float(positive.sum())
     basis = min(p, len(positive) - p)
-    found = rows.paired(one, two, basis)
-    if rows.cluster is None and basis >= 2 and not rows.same:
-        d = (two.rows - one.rows) ** 2
-        square = sum(float(d[of].sum()) * of.sum() / (of.sum() - 1) for of in (positive, ~positive))
-        found = replace(found, deviation=math.sqrt(square) / len(positive))
-    return _not_too_sure(found, basis)
+    return _not_too_sure(rows.paired(one, two, basis, strata=positive), basis)
 
 
 def _precision(rows: _Rows, positive: Bools, first: Floats, second: Floats) -> Paired:
@@ -200,15 +227,17 @@ def _not_too_sure(found: Paired, basis: float) -> Paired:
     return found
 
 
-def multiclass(true: Ints, first: Floats, second: Floats, cluster: Ints | None = None) -> dict[str, Paired]:
+def multiclass(
+    true: Ints, first: Floats, second: Floats, cluster: Ints | None = None, block: Ints | None = None
+) -> dict[str, Paired]:
     """Every metric of a multiclass model, under scikit-learn's names; the decision is the likeliest class.
 
     Args:
         true: each row's class, 0 … classes - 1, or ``classes`` for one that the model does not know, shape (rows,).
         first, second: the probabilities that each version gives, shape (rows, classes).
-        cluster: as in :func:`binary`.
+        cluster, block: as in :func:`binary`.
     """
-    rows = _Rows(len(true), bool(np.array_equal(first, second)), cluster)
+    rows = _Rows(len(true), bool(np.array_equal(first, second)), cluster, block)
     count, size = first.shape
     said = [s.argmax(axis=1).astype(np.int64) if count else np.zeros(0, np.int64) for s in (first, second)]
     present = [k for k in range(size) if (true == k).any()]
@@ -248,15 +277,17 @@ def _chance(true: Ints, scores: Floats) -> Floats:
     return chance
 
 
-def regression(target: Floats, first: Floats, second: Floats, cluster: Ints | None = None) -> dict[str, Paired]:
+def regression(
+    target: Floats, first: Floats, second: Floats, cluster: Ints | None = None, block: Ints | None = None
+) -> dict[str, Paired]:
     """Every metric of predicted numbers, in the unit of the labels; that of ``mean_error`` knows of its size too.
 
     Args:
         target: the label of each row, shape (rows,), one at the least.
         first, second: what each version predicts.
-        cluster: as in :func:`binary`.
+        cluster, block: as in :func:`binary`.
     """
-    rows = _Rows(len(target), bool(np.array_equal(first, second)), cluster)
+    rows = _Rows(len(target), bool(np.array_equal(first, second)), cluster, block)
     one, two = influence.errors(target, first), influence.errors(target, second)
     found = rows.all(one, two)
     opposite = Influence(-one["mean_error"].value, -one["mean_error"].rows)
@@ -264,7 +295,9 @@ def regression(target: Floats, first: Floats, second: Floats, cluster: Ints | No
     return found | {"mean_error": replace(found["mean_error"], total=total)}
 
 
-def gaps(positive: Bools, first: Bools, second: Bools, group: Ints, cluster: Ints | None = None) -> dict[str, Paired]:
+def gaps(
+    positive: Bools, first: Bools, second: Bools, group: Ints, cluster: Ints | None = None, block: Ints | None = None
+) -> dict[str, Paired]:
     """How far apart the groups of an attribute are (highest less lowest rate), for each version and as a difference.
 
     ``demographic_parity_difference`` is of the rate of being selected, ``equal_opportunity_difference`` of recall,
@@ -275,9 +308,9 @@ def gaps(positive: Bools, first: Bools, second: Bools, group: Ints, cluster: Int
         positive: whether each row's label is positive, shape (rows,).
         first, second: whether each version selects the row.
         group: 0, 1, … per row; below 0: of no group.
-        cluster: as in :func:`binary`.
+        cluster, block: as in :func:`binary`.
     """
-    rows = _Rows(len(positive), bool(np.array_equal(first, second)), cluster)
+    rows = _Rows(len(positive), bool(np.array_equal(first, second)), cluster, block)
     groups = [int(g) for g in np.unique(group[group >= 0])]
     truth = np.concatenate([positive, np.tile([True, True, False, False], len(groups))])
     member = np.concatenate([group, np.repeat(groups, 4)]).astype(np.int64)

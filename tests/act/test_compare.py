@@ -195,15 +195,15 @@ def test_segments_are_named_and_counted_as_the_store_does() -> None:
 def test_intervals_in_segments_are_wider_so_that_all_hold_together() -> None:
     rows = rows_of()
     found = compare(rows, spec_of(segments=["country"], monitors={"min_rows": 30}), "1", "2", NIGHT)
-    here = rows.filter(pl.col("country") == "ES")
-    y, one, two = (here[c].to_numpy() for c in ("label", "score_champion", "score_challenger"))
-    row = of(found, "log_loss", "country=ES")
-    expected = paired.binary(y == 1, one, two)["log_loss"]
-    assert (row["lower"], row["upper"]) == pytest.approx(expected.interval(0.05 / 3))
-    whole = of(found, "log_loss")
-    y, one, two = (rows[c].to_numpy() for c in ("label", "score_champion", "score_challenger"))
-    alone = paired.binary(y == 1, one, two)["log_loss"]
-    assert (whole["lower"], whole["upper"]) == pytest.approx(alone.interval(0.05))
+
+    def interval(of_rows: pl.DataFrame, alpha: float) -> tuple[float, float]:
+        y, one, two = (of_rows[c].to_numpy() for c in ("label", "score_champion", "score_challenger"))
+        day = (of_rows["event_date"] - FIRST).dt.total_days().to_numpy()
+        return paired.binary(y == 1, one, two, block=day)["log_loss"].interval(alpha)
+
+    row, whole = of(found, "log_loss", "country=ES"), of(found, "log_loss")
+    assert (row["lower"], row["upper"]) == pytest.approx(interval(rows.filter(pl.col("country") == "ES"), 0.05 / 3))
+    assert (whole["lower"], whole["upper"]) == pytest.approx(interval(rows, 0.05))
 
 
 def test_a_small_segment_or_one_class_is_left_out_and_makes_the_others_no_wider() -> None:

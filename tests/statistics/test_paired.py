@@ -312,6 +312,41 @@ def test_intervals_of_clusters_hold_the_truth_where_those_of_rows_do_not() -> No
     assert blind["selection_rate"] < 0.87
 
 
+def alike(rng: np.random.Generator, n: int = 1000, days: int = 10, much: float = 0.3) -> Arrays:
+    """Two versions that are equally good, each of which is off by the same on all rows of a day."""
+    day = np.arange(n) * days // n
+    off = much * rng.normal(size=(2, days))[:, day]
+    y, one, two = drawn(rng, n, 0.2, 1.2, 0.4, 0.4)
+    return y, *(logistic(np.log(s / (1 - s)) + o) for s, o in zip((one, two), off, strict=True)), day
+
+
+def test_days_whose_rows_are_alike_widen_the_interval_as_far_as_is_true() -> None:
+    rng = np.random.default_rng(14)
+    held = {"selection_rate": [0, 0], "log_loss": [0, 0], "roc_auc": [0, 0]}
+    for _ in range(300):
+        y, one, two, day = alike(rng)
+        by_row, by_day = paired.binary(y, one, two), paired.binary(y, one, two, block=day)
+        for name, count in held.items():
+            for i, found in enumerate((by_row, by_day)):
+                low, high = found[name].interval()
+                count[i] += low <= 0 <= high
+    assert held["selection_rate"][0] < 0.8 * 300, "rows alone are far too sure"
+    assert all(0.92 * 300 <= by_day <= 0.99 * 300 for _, by_day in held.values()), held
+
+
+def test_days_make_an_interval_never_narrower_and_few_of_them_tell_nothing() -> None:
+    rng = np.random.default_rng(15)
+    wider = []
+    for _ in range(40):
+        y, one, two, day = alike(rng, days=28, much=0.0)
+        by_row, by_day = paired.binary(y, one, two), paired.binary(y, one, two, block=day)
+        wider += [by_day[name].deviation / by_row[name].deviation for name in by_row]
+    assert min(wider) >= 1
+    assert 1 < np.mean(wider) < 1.1, "rows that are independent cost little"
+    y, one, two, day = alike(rng, days=6)
+    assert paired.binary(y, one, two, block=day) == paired.binary(y, one, two)
+
+
 def test_a_better_version_is_seen_to_be_and_an_equal_one_is_not() -> None:
     rng = np.random.default_rng(12)
     better = equal = 0
