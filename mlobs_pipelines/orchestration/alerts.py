@@ -11,7 +11,9 @@ from mlobs_pipelines.act.alerts import outbox
 from mlobs_pipelines.act.alerts.channels import channels
 from mlobs_pipelines.act.alerts.notify import notify
 from mlobs_pipelines.act.alerts.send import deliver
+from mlobs_pipelines.act.rows import newest_night
 from mlobs_pipelines.orchestration.wiring import one_line
+from mlobs_pipelines.spec.load import load_all
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
@@ -37,7 +39,9 @@ def tell(home: Home, spec: ModelSpec, night: dt.date, *, now: dt.datetime) -> li
 
 
 def outbox_sensor(home: Home, specs: Sequence[ModelSpec] = (), *, name: str = "alerts_outbox") -> dg.SensorDefinition:
-    """Sends what is due in the home's outbox; while that is empty a tick looks at one folder's names.
+    """Sends what is due in the home's outbox, and tells channels what people said of incidents since the last tick.
+
+    While nothing was said and nothing waits, a tick looks at one file's stamp and one folder's names.
 
     Args:
         home: the installation.
@@ -51,12 +55,30 @@ def outbox_sensor(home: Home, specs: Sequence[ModelSpec] = (), *, name: str = "a
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends messages about incidents that are on their way, again after a failure.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        if not outbox.anything(home):
-            return dg.SkipReason("nothing to send")
-        summary = deliver(home, now=dt.datetime.now(dt.UTC), specs=specs)
-        for problem in summary.problems:
-            context.log.warning(problem)
-        return dg.SkipReason(summary.sentence())
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        now, said = dt.datetime.now(dt.UTC), _stamp(home)
+        heard = context.cursor == said
+        if not heard:
+            for spec in [*load_all(home.models)[0].values(), *specs]:
+                night = newest_night(home, spec.model)
+                for line in tell(home, spec, night, now=now) if night else []:
+                    context.log.warning(line)
+        if outbox.anything(home):
+            summary = deliver(home, now=now, specs=specs)
+            for problem in summary.problems:
+                context.log.warning(problem)
+            return dg.SensorResult(skip_reason=summary.sentence(), cursor=said)
+        return (
+            dg.SkipReason("nothing to send") if heard else dg.SensorResult(skip_reason="nothing to send", cursor=said)
+        )
 
     return sensor
+
+
+def _stamp(home: Home) -> str:
+    """What tells that nobody said anything new."""
+    try:
+        found = (home.log / "decisions.jsonl").stat()
+    except OSError:
+        return "-"
+    return f"{found.st_size} {found.st_mtime_ns}"
