@@ -28,7 +28,7 @@ def coded(name: str) -> str:
     text = "".join(parts) or "~"
     if len(text) <= LONGEST:
         return text
-    return f"{text[: LONGEST - 17].rstrip('~0123456789ABCDEF')}~~{hashlib.sha256(whole).hexdigest()[:16]}"
+    return f"{text[: LONGEST - 18].rstrip('~0123456789ABCDEF')}~~{hashlib.sha256(whole).hexdigest()[:16]}"
 
 
 def path_of(model: str = "", section: str = "", item: str = "") -> str:

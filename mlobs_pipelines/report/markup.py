@@ -17,7 +17,7 @@ def element(tag: str, *children: Child, **attributes: Any) -> Markup:
     Markup('<text x="1" class="tick">a &lt; b</text>')
     """
     given = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{escape(printable(_short(value)))}"'
         for name, value in attributes.items()
         if value is not None
     )
@@ -27,7 +27,26 @@ def element(tag: str, *children: Child, **attributes: Any) -> Markup:
 
 def joined(*children: Child) -> Markup:
     """Children one after the other, those that are no markup yet escaped."""
-    return Markup("").join(escape(child) for child in children if child is not None)
+    return Markup("").join(escape(printable(child)) for child in children if child is not None)
+
+
+_UNSEEN = {
+    **{code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"},
+    **{
+        code: f"\\u{code:04x}"
+        for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+    },
+    **dict.fromkeys(range(55296, 57344), "�"),
+}
+
+
+def printable(text: Any) -> Any:
+    r"""A text with what nobody sees made visible: control characters, and marks that turn the direction of what follows.
+
+    >>> print(printable("a\u202eb"))
+    a\u202eb
+    """
+    return text.translate(_UNSEEN) if isinstance(text, str) and not isinstance(text, Markup) else text
 
 
 def _short(value: Any) -> Any:

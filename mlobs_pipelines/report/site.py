@@ -18,6 +18,7 @@ from markupsafe import Markup
 from mlobs_pipelines import __version__
 from mlobs_pipelines.report import words
 from mlobs_pipelines.report.addresses import SECTIONS, Links, names, parts_of, path_of
+from mlobs_pipelines.report.markup import printable
 from mlobs_pipelines.report.read import Results
 from mlobs_pipelines.report.views.data import data_view
 from mlobs_pipelines.report.views.decisions import decisions_view
@@ -206,6 +207,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -75,7 +75,7 @@ def synthetic_home(root: Path, nights: int = 60) -> Home:
     write(home, "causes", "card_fraud", CAUSES, causes())
     write(home, "comparisons", "card_fraud", COMPARISONS, comparisons(day(nights - 2)))
     for model in ("card_fraud", "house_prices"):
-        write(home, "runs", model, RUNS, _runs(model, nights), night_column="arrival_date")
+        write(home, "runs", model, RUNS, runs(nights), night_column="arrival_date")
     write_log(home, log(nights))
     _lake(home, nights)
     publish(home, [load_spec(home.spec_file(name)) for name in ("card_fraud", "house_prices")])
@@ -553,7 +553,7 @@ def comparisons(as_of: dt.date) -> list[dict[str, Any]]:
     return found
 
 
-def _runs(model: str, nights: int) -> list[dict[str, Any]]:
+def runs(nights: int) -> list[dict[str, Any]]:
     found = []
     for n in range(nights):
         at = dt.datetime.combine(day(n + 1), dt.time(2))
@@ -629,7 +629,7 @@ def _lake(home: Home, nights: int) -> None:
         frame.write_parquet(path)
     path = home.quarantine_file("card_fraud", day(30))
     path.parent.mkdir(parents=True, exist_ok=True)
-    reasons = ["column 'amount': the value is missing"] * 5 + ["'nan' in column 'amount' is not a number"] * 3
+    reasons = ["column 'amount': the value is missing"] * 5 + ["column 'amount': 'nan' is not a number"] * 3
     pl.DataFrame(
         {
             "arrival_date": [day(30)] * 8, "source": ["predictions"] * 8, "file": ["2026-01-31.parquet"] * 8,

@@ -93,7 +93,7 @@ def data_view(results: Results, model: str, now: dt.datetime) -> Data:
     return Data(
         model,
         _verdict(incidents, runs, fields),
-        _tiles(newest, series, coverage, delay, runs),
+        _tiles(newest, series, coverage, delay),
         history.chart(
             volume, series[volume], title="Predictions a day", incidents=[i for i in incidents if i["kind"] != "labels"]
         ),
@@ -206,9 +206,7 @@ def _verdict(incidents: Sequence[Row], runs: Sequence[Row], fields: Sequence[Fie
     return " ".join(said)
 
 
-def _tiles(
-    newest: Sequence[Row], series: Mapping[Key, Sequence[Point]], coverage: Key, delay: Key, runs: Sequence[Row]
-) -> list[Tile]:
+def _tiles(newest: Sequence[Row], series: Mapping[Key, Sequence[Point]], coverage: Key, delay: Key) -> list[Tile]:
     by = {(r["metric"], r["subject"]): r for r in newest}
     found = []
     for metric, subject, name, note in (

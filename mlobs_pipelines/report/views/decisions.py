@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mlobs_pipelines.report import words
@@ -27,6 +27,8 @@ class Waiting:
     reason: str
     since: str
     incident_id: str
+    linked: bool
+    """Whether the incident has a page."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Entry:
     id: str
     hash: str
     grounds: Sequence[tuple[str, str]]
+    linked: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def waiting(results: Results, model: str | None = None) -> list[Waiting]:
             words.sentence(row["reason"]),
             words.day(row["as_of"]),
             row["incident_id"],
+            row["incident_id"] in known_incidents(results, row["model"]),
         )
         for row in newest.values()
         if row["status"] == "pending" and model in (None, row["model"])
@@ -103,8 +107,9 @@ def decisions_view(results: Results, model: str, now: dt.datetime) -> Decisions:
     if rows:
         verdict += f" {words.counted(len(rows), 'entry', 'entries')} since {words.day(rows[0]['as_of'])}, by mlobs and {words.counted(len(people), 'person', 'people')}."
     head = results.log.row(-1, named=True)["hash"] if results.log.height else ""
+    known = known_incidents(results, model)
     return Decisions(
-        model, verdict, pending, [entry(row) for row in reversed(rows[-SHOWN:])], max(len(rows) - SHOWN, 0), head
+        model, verdict, pending, [entry(row, known) for row in reversed(rows[-SHOWN:])], max(len(rows) - SHOWN, 0), head
     )
 
 
@@ -114,8 +119,13 @@ def decided(row: Row) -> str:
     return what if row["action"] in ABOUT_INCIDENTS else f"{what}: {row['status']}"
 
 
-def entry(row: Row) -> Entry:
-    """A row of the log as it is shown."""
+def known_incidents(results: Results, model: str) -> set[str]:
+    """Incidents of a model that have a page."""
+    return {row["incident_id"] for row in results.incidents(model)}
+
+
+def entry(row: Row, known: Collection[str] = ()) -> Entry:
+    """A row of the log as it is shown; ``known``: incidents that have a page."""
     try:
         grounds = json.loads(row["evidence"] or "{}")
     except ValueError:
@@ -135,6 +145,7 @@ def entry(row: Row) -> Entry:
         row["decision_id"],
         row["hash"],
         [(str(name).replace("_", " "), _ground(value)) for name, value in shown],
+        row["incident_id"] in known,
     )
 
 

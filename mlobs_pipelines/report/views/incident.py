@@ -18,8 +18,10 @@ from mlobs_pipelines.report.read import Results, Row
 from mlobs_pipelines.report.views.decisions import Entry, Waiting, entry, waiting
 from mlobs_pipelines.report.views.distribution import Distribution, distribution
 from mlobs_pipelines.report.views.model import Tile
+from mlobs_pipelines.report.views.segments import segment_names
 from mlobs_pipelines.report.views.series import History, Key
-from mlobs_pipelines.report.views.status import Status, state_words
+from mlobs_pipelines.report.views.status import Status
+from mlobs_pipelines.store.people import ABOUT_INCIDENTS
 
 OFFERED_SILENCE = 7
 """Days."""
@@ -106,6 +108,7 @@ CAUSE_KINDS = {
 
 def incident_view(results: Results, model: str, incident_id: str, now: dt.datetime) -> Incident:
     """Everything about one incident, in the order in which whoever is called at night asks for it."""
+    del now
     incidents = results.incidents(model)
     row = next(i for i in incidents if i["incident_id"] == incident_id)
     evidence = row["evidence"]
@@ -126,7 +129,7 @@ def incident_view(results: Results, model: str, incident_id: str, now: dt.dateti
         subject=row["subject"],
         version=row["version"],
         since=words.day(row["since"] or row["opened_as_of"]),
-        verdict=_verdict(row, results.log.iter_rows(named=True), now),
+        verdict=_verdict(row, said),
         diagnosis=row["diagnosis"],
         action=words.action_name(row["recommended_action"]),
         advice=str(evidence.get("advice") or ""),
@@ -140,7 +143,7 @@ def incident_view(results: Results, model: str, incident_id: str, now: dt.dateti
         absorbed=absorbed,
         absorbed_said=_absorbed(absorbed, evidence.get("absorbed") or ()),
         log=[entry(r) for r in reversed(said)],
-        segment_page=bool(row["segment"]),
+        segment_page=row["segment"] in segment_names(results, model),
         silence=silences(row["as_of"]),
     )
 
@@ -151,14 +154,14 @@ def silences(newest: dt.date) -> tuple[str, str, str]:
     return first.isoformat(), last.isoformat(), min(newest + dt.timedelta(days=OFFERED_SILENCE), last).isoformat()
 
 
-def _verdict(row: Row, log: Any, now: dt.datetime) -> str:
+def _verdict(row: Row, said: Sequence[Row]) -> str:
     """Where it stands, in a sentence."""
     where = f"in {row['segment']}" if row["segment"] else "in all rows"
     since, nights = words.day(row["since"] or row["opened_as_of"]), words.counted(row["nights"] or 0, "night")
     first = f"It began on {since} {where} and was seen on {nights}, last on {words.day(row['last_as_of'])}."
     if row["state"] == "resolved":
         return f"{first} It is over since {words.day(row['resolved_as_of'])}."
-    last = next((r for r in reversed(list(log)) if r["incident_id"] == row["incident_id"]), None)
+    last = next((r for r in reversed(said) if r["action"] in ABOUT_INCIDENTS), None)
     if row["state"] == "acknowledged" and last is not None:
         return f"{first} {last['actor']} looks into it."
     if row["state"] == "silenced" and last is not None:
@@ -265,6 +268,3 @@ def _absorbed(shown: Sequence[Signal], raw: Sequence[Mapping[str, Any]]) -> str:
     kinds = Counter(str(s.get("family", "")) for s in raw)
     parts = [f"{n} of {family}" for family, n in kinds.most_common()]
     return f"It accounts for {words.counted(len(shown), 'other number')} that {'is' if len(shown) == 1 else 'are'} off ({words.listed(parts, 5)}); none of them raises an incident of its own."
-
-
-__all__ = ["Incident", "incident_view", "state_words"]

@@ -267,7 +267,7 @@ def segment_view(results: Results, model: str, segment: str, now: dt.datetime) -
         segment,
         _definition(segment),
         status,
-        _verdict(segment, row, whole, metric, len(open_)),
+        _verdict(row, whole, metric, len(open_)),
         tiles,
         history.chart(keys[0], series[keys[0]], incidents=incidents, height=200),
         history.chart(keys[1], series[keys[1]], title="Predictions a day", height=110),
@@ -283,7 +283,7 @@ def _definition(segment: str) -> str:
     return f"Rows in which {' and '.join(parts)}"
 
 
-def _verdict(segment: str, row: Row | None, whole: Row | None, metric: str, open_: int) -> str:
+def _verdict(row: Row | None, whole: Row | None, metric: str, open_: int) -> str:
     said = [f"{words.counted(open_, 'incident')} {'is' if open_ == 1 else 'are'} open here."] if open_ else []
     if row is None or row["value"] is None:
         said.append("How well the model predicts here is not measured: too few labels.")

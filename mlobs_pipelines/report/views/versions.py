@@ -112,7 +112,7 @@ def versions_view(results: Results, model: str, now: dt.datetime) -> Versions:
     """Every version that was seen, and every comparison."""
     del now
     history = History(results, model)
-    served = _served(results, model, history)
+    served = _served(history)
     compared = _compared(results, model)
     pending = [w for w in waiting(results, model) if w.action in ("promote", "roll back")]
     about = [
@@ -140,7 +140,7 @@ def versions_view(results: Results, model: str, now: dt.datetime) -> Versions:
     )
 
 
-def _served(results: Results, model: str, history: History) -> list[Served]:
+def _served(history: History) -> list[Served]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in history.traffic:
         if row["version"]:
