@@ -116,7 +116,7 @@ def number(value: float | None, metric: str = "") -> str:
 
 
 def plain(value: float) -> str:
-    """A number with three digits that matter; thousands apart."""
+    """A measured number with three digits that matter; thousands apart."""
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
@@ -124,9 +124,16 @@ def plain(value: float) -> str:
         return f"{value:.0f}"
     if size >= 10:
         return f"{value:.1f}"
-    if size >= 0.01 or size == 0:
-        return f"{value:.3f}" if size < 1 or value != round(value) else f"{value:.0f}"
-    return f"{value:.2g}"
+    return f"{value:.3f}" if size >= 0.01 or size == 0 else f"{value:.2g}"
+
+
+def edge(value: float) -> str:
+    """A value as it is, without noughts that say nothing.
+
+    >>> edge(20.0), edge(12.38), edge(1500000.0)
+    ('20', '12.38', '1,500,000')
+    """
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def percent(share: float | None) -> str:
@@ -150,7 +157,7 @@ def interval(lower: float | None, upper: float | None, metric: str = "") -> str:
     >>> interval(0.131, 0.221, "demographic_parity_difference"), interval(0.05, 0.07, "recall"), interval(None, 1.0)
     ('[+13.1, +22.1] points', '[5.0, 7.0] %', '')
     """
-    if lower is None or upper is None:
+    if lower is None or upper is None or not (math.isfinite(lower) and math.isfinite(upper)):
         return ""
     ends = number(lower, metric), number(upper, metric)
     unit = "points" if metric in GAPS else "%" if metric in RATES else UNITS.get(metric, "")

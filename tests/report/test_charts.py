@@ -175,7 +175,7 @@ def test_the_quadrant_names_what_drifted_and_matters():
 @pytest.mark.parametrize("value", [math.nan, math.inf, None])
 def test_no_number_is_no_number(value):
     assert number(value, "roc_auc") == "–"
-    assert interval(value, 1.0, "roc_auc") in ("", "[–, 1.000]")
+    assert interval(value, 1.0, "roc_auc") == ""
 
 
 def test_what_nobody_sees_is_made_visible():

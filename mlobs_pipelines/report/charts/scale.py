@@ -59,8 +59,11 @@ def written(ticks: Sequence[float], times: float = 1) -> list[str]:
     (['0.8', '0.9', '1.0'], ['0.0', '2.5', '5.0'], ['0', '2,000'])
     """
     step = (ticks[1] - ticks[0]) * times if len(ticks) > 1 else 1.0
-    decimals = next((d for d in range(8) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 8)
-    return [f"{tick * times + 0.0:,.{decimals}f}" for tick in ticks]
+    exact = (d for d in range(7) if (n := round(step * 10**d)) and abs(step * 10**d - n) < 1e-6 * n)
+    decimals = next(exact, None)
+    return [
+        f"{tick * times + 0.0:.3g}" if decimals is None else f"{tick * times + 0.0:,.{decimals}f}" for tick in ticks
+    ]
 
 
 def _step(width: float, parts: int) -> float:

@@ -105,10 +105,10 @@ def _name(number: int, frozen: Mapping[str, Any]) -> str:
         return str(known[number]) if number < len(known) else f"value {number}"
     edges = frozen["coarse"]
     if number <= 0:
-        return f"below {words.plain(edges[0])}"
+        return f"below {words.edge(edges[0])}"
     if number >= len(edges):
-        return f"{words.plain(edges[-1])} and more"
-    return f"{words.plain(edges[number - 1])} to {words.plain(edges[number])}"
+        return f"{words.edge(edges[-1])} and more"
+    return f"{words.edge(edges[number - 1])} to {words.edge(edges[number])}"
 
 
 def _order(names: set[str], frozen: Mapping[str, Any], before: Mapping[str, int]) -> list[str]:
