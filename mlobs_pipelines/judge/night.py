@@ -14,7 +14,18 @@ from mlobs_pipelines.judge.causes import Period, Suspect
 from mlobs_pipelines.judge.diagnosis import Diagnosis, Fingerprint, diagnose, fingerprint, sentence
 from mlobs_pipelines.judge.findings import RARE, Finding, Signal, findings_of, moved
 from mlobs_pipelines.judge.incidents import REOPENED, Incident, frame, opened, over
-from mlobs_pipelines.judge.monitors import DECISIONS, INPUT, LAYERS, OUTPUT, PERFORMANCE, VOLUME, windows_of
+from mlobs_pipelines.judge.monitors import (
+    DECISIONS,
+    INPUT,
+    INTAKE,
+    LABELS,
+    LAYERS,
+    OUTPUT,
+    PERFORMANCE,
+    SERVICE,
+    VOLUME,
+    windows_of,
+)
 from mlobs_pipelines.judge.signals import SERIES, first_role, signals_of
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.tables import CAUSES, METRICS, SIGNALS
@@ -28,6 +39,11 @@ AGAIN = 7
 
 NEARLY_ALL, MOST = 0.7, 0.5
 """A trouble sits in a segment that holds this share of the change, and surely at least that."""
+
+BESIDE = (VOLUME, INTAKE, LABELS, SERVICE)
+"""Layers whose troubles are named beside another one that began on the same day."""
+GONE = 0.995
+"""A feature that is missing on this share of the rows is no column any more."""
 
 ProfileOf = Callable[[dt.date, dt.date], pl.DataFrame]
 """First and last event date -> rows of ``feature_profile`` as known on the night."""
@@ -101,11 +117,13 @@ class _Judge:
             & (pl.col("window_start") == night - dt.timedelta(days=short - 1))
         )
         self.causes: list[dict[str, Any]] = []
+        self.tonight: list[Finding] = []
         self.profiles: dict[tuple[dt.date, dt.date], pl.DataFrame] = {}
 
     def match(self, findings: Sequence[Finding], known: Sequence[Incident]) -> list[Incident]:
         """Give each finding to the incident it belongs to, to its cause, or, if it is sure, to a new incident."""
         incidents = list(known)
+        self.tonight = list(findings)
         doubtful: list[Finding] = []
         for finding in findings:
             mine = next((i for i in incidents if i.open and i.about(finding)), None) or next(
@@ -207,8 +225,20 @@ class _Judge:
             version = self._took_over(finding, profile)
             if version:
                 changes.append({"what": "version", "detail": f"version {version} took over"})
+            changes += self._same_time(finding)
         diagnosis = diagnose(finding, self.short, share_of_rows=share, at_equal_inputs=rest, new_version=version)
         return diagnosis, suspects, changes
+
+    def _same_time(self, finding: Finding) -> list[dict[str, str]]:
+        """What else went off when this did: volume, deliveries, labels, service; and columns that are not there any more."""
+        found = []
+        for other in self.tonight:
+            if other.layer not in BESIDE or other.topic == finding.topic or abs((other.since - finding.since).days) > 1:
+                continue
+            said = diagnose(other, self.short, share_of_rows=1.0, at_equal_inputs=None, new_version="")
+            found.append({"what": other.layer, "detail": said.title})
+        gone = sorted({s["subject"] for s in finding.here if s["metric"] == "missing_rate" and s["value"] >= GONE})
+        return found + [{"what": "schema", "detail": f"{name} is not delivered any more"} for name in gone]
 
     def _traced(self, finding: Finding) -> Finding:
         """A performance that is off everywhere, at the segment that nearly all of the change in loss comes from."""

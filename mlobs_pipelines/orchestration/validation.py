@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mlobs_pipelines.act.alerts.channels import channels
+from mlobs_pipelines.act.retrain import entrypoint
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.reference import describe_source, infer_schema
 from mlobs_pipelines.ingest.schema import read_schema
@@ -65,6 +67,8 @@ def _checked(home: Home, spec: ModelSpec) -> ModelReport:
         report.problems += found.problems
         files = f"{len(found.files)} file{'s' if len(found.files) != 1 else ''}"
         report.notes.append(f"{source}: {files}, columns {', '.join(found.columns)}")
+    report.problems += channels(spec)[1]
+    report.problems += _policy_problems(spec)
     resolved = spec
     try:
         schema = read_schema(home, spec.model) or infer_schema(home, spec)
@@ -80,3 +84,14 @@ def _checked(home: Home, spec: ModelSpec) -> ModelReport:
             report.problems.append(str(error))
     report.spec_text = to_yaml(resolved, show_defaults=True)
     return report
+
+
+def _policy_problems(spec: ModelSpec) -> list[str]:
+    """What the policy names and cannot be used: the function that trains."""
+    if spec.policy.retrain.entrypoint is None or spec.policy.retrain.mode == "off":
+        return []
+    try:
+        entrypoint(spec)
+    except UserError as error:
+        return [f"policy.retrain.entrypoint: {error}"]
+    return []

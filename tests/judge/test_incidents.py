@@ -185,6 +185,19 @@ def test_predictions_that_stop_are_critical_and_a_flood_is_a_warning():
     assert (flood["kind"], flood["severity"]) == ("volume", "warning")
 
 
+def test_what_began_on_the_same_day_is_named_beside_it():
+    def rows(night):
+        off = night >= 10
+        sent_twice = number(night, "quality", "duplicate_rate", 0.5 if off else 0.0, error=0.002, baseline=None)
+        return [missing(night, 1.0 if off else 0.01), sent_twice]
+
+    found = ends(judged([(n, rows(n)) for n in range(12)]))
+    (gone,) = found.filter(pl.col("subject") == "amount").iter_rows(named=True)
+    beside = json.loads(gone["evidence"])["same_time"]
+    assert [c["what"] for c in beside] == ["intake", "schema"]
+    assert "amount is not delivered any more" in gone["diagnosis"]
+
+
 def test_severity_rises_and_never_falls():
     judgements = story([*USUAL, 0.09, 0.09, 0.9, 0.09])
     assert [j.incidents["severity"].to_list() for j in judgements[11:]] == [["warning"], ["critical"], ["critical"]]
