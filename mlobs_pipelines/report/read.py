@@ -97,6 +97,16 @@ class Results:
             self._incidents[model] = sorted(rows, key=_worst_first)
         return self._incidents[model]
 
+    def open_incidents(self) -> list[Row]:
+        """Incidents of all models that no night found over, without ``evidence``; the worst and newest first."""
+        query = "select * replace ('' as evidence) from incidents where resolved_as_of is null"
+        frame = with_people(self.frame(query, INCIDENTS), self.log)
+        return sorted(frame.iter_rows(named=True), key=_worst_first)
+
+    def entries(self, model: str) -> list[Row]:
+        """A model's rows of the log, in order."""
+        return self.log.filter(pl.col("model") == model).to_dicts()
+
     def causes(self, incident_id: str) -> list[Row]:
         """First suspects of an incident, by rank."""
         where = f"where incident_id = {sql.text(incident_id)}"

@@ -27,7 +27,7 @@ from mlobs_pipelines.report.views.fairness import fairness_view
 from mlobs_pipelines.report.views.incident import incident_view
 from mlobs_pipelines.report.views.model import model_view
 from mlobs_pipelines.report.views.overview import overview_view
-from mlobs_pipelines.report.views.segments import segment_names, segment_view, segments_view
+from mlobs_pipelines.report.views.segments import MOST, segment_names, segment_view, segments_view
 from mlobs_pipelines.report.views.versions import versions_view
 from mlobs_pipelines.store.layout import Home
 
@@ -129,7 +129,8 @@ def paths_of(results: Results, model: str | None = None) -> list[str]:
     found = ["/"]
     for name in results.models if model is None else [model]:
         found += [path_of(name), *(path_of(name, s) for s in SECTIONS if s != "incidents")]
-        found += [path_of(name, s, item) for s in ("incidents", "segments") for item in _items(results, name, s)]
+        found += [path_of(name, "incidents", row["incident_id"]) for row in results.incidents(name)]
+        found += [path_of(name, "segments", segment) for segment in segment_names(results, name, MOST)]
     return found
 
 
@@ -188,6 +189,9 @@ def _page(
             model=model,
             section=section,
             style=Markup(style()),  # noqa: S704 - ours, and never data
+            policy=None
+            if live
+            else f"default-src 'none'; style-src {style_source()}; form-action 'none'; base-uri 'none'",
             release=__version__,
             sections=NAVIGATION,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import shlex
 from collections.abc import Sequence
 
 NOTHING = "–"
@@ -213,6 +214,15 @@ def listed(items: Sequence[str], most: int = 3) -> str:
     """
     shown = [*items[:most], *([f"{len(items) - most} more"] if len(items) > most else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+
+
+def shell(text: str) -> str:
+    r"""A word of a command line that is safe to copy, whatever a name holds.
+
+    >>> shell("country=DE"), shell("a'; rm -rf ~ #")
+    ('country=DE', '\'a\'"\'"\'; rm -rf ~ #\'')
+    """
+    return shlex.quote(text)
 
 
 def sentence(text: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import shlex
 import shutil
+from html import unescape
 
 import pytest
 
 from mlobs_pipelines.report import site
 from mlobs_pipelines.report.addresses import parts_of
+from mlobs_pipelines.report.markup import printable
 from mlobs_pipelines.report.site import Live, paths, render
 from mlobs_pipelines.store.journal import append
 from mlobs_pipelines.store.layout import Home
@@ -210,6 +213,34 @@ def test_forms_are_on_live_pages_alone_and_carry_the_token(home):
         assert [i["value"] for i in page.all("input") if i["name"] == "actor"] == ["ana"] * len(actions)
     until = next(i for i in read(home, incident, LIVE).all("input") if i["name"] == "until")
     assert (until["min"], until["value"]) == ("2026-03-01", "2026-03-08")
+
+
+def test_what_was_settled_since_no_longer_waits(home):
+    text = read(home, f"{MODEL}decisions/").text
+    assert text.count("waits for a person") == 1 and text.count("asked for") == 1
+
+
+def test_commands_to_copy_hold_every_name_as_one_word(hostile):
+    ours = {
+        "mlobs",
+        "export",
+        "card_fraud",
+        "--segment",
+        "--out",
+        "rows.parquet",
+        "ack",
+        "silence",
+        "resolve",
+        "--for",
+        "7d",
+    }
+    ours |= {"-m", "approve", "reject", "what you do about it", "why", "why it is over", "why not"}
+    names = {str(printable(p)) for p in PAYLOADS}
+    names |= {f"country={p}" for p in names} | {f"card_fraud-{i}-{printable(p)}" for i, p in enumerate(PAYLOADS)}
+    found = [shlex.split(unescape(block.split(">", 1)[1].split("</pre>")[0]))
+             for _, html in every_page(hostile) for block in html.split("<pre")[1:]]  # fmt: skip
+    assert len(found) > 2 * len(PAYLOADS)
+    assert {word for words in found for word in words} <= ours | names
 
 
 def test_an_incident_that_is_over_asks_for_nothing(home):

@@ -49,6 +49,14 @@ def test_every_file_is_reached_from_the_overview(written):
     assert reached == set(written)
 
 
+def test_a_file_forbids_itself_all_but_its_style(written):
+    from mlobs_pipelines.report.site import style_source
+
+    for file in written:
+        policy = next(m["content"] for m in Reading(file.read_text()).all("meta") if "http-equiv" in m)
+        assert policy == f"default-src 'none'; style-src {style_source()}; form-action 'none'; base-uri 'none'"
+
+
 def test_the_same_results_give_the_same_files(home, written):
     before = {file: file.read_bytes() for file in written}
     assert {file: file.read_bytes() for file in write(home, now=NOW)} == before

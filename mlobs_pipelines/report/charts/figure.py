@@ -32,7 +32,7 @@ def figure(title: str, summary: str, drawing: Markup, key: Key = (), numbers: Nu
         element("figcaption", element("strong", title), " ", element("span", summary)),
         drawing,
         _key(key) if key else None,
-        table(numbers) if numbers is not None and numbers.rows else None,
+        table(numbers, title) if numbers is not None and numbers.rows else None,
     )
 
 
@@ -62,8 +62,8 @@ def stretched(height: float, *children: Child) -> Markup:
     )
 
 
-def table(numbers: Numbers, summary: str = "Numbers") -> Markup:
-    """The numbers, folded away."""
+def table(numbers: Numbers, title: str) -> Markup:
+    """The numbers of the chart of that title, folded away."""
     head = [
         element("th", name, scope="col", class_=None if i in numbers.words else "n")
         for i, name in enumerate(numbers.columns)
@@ -73,8 +73,8 @@ def table(numbers: Numbers, summary: str = "Numbers") -> Markup:
         for row in numbers.rows
     ]
     inside = element("table", element("thead", element("tr", *head)), element("tbody", *rows))
-    scroll = element("div", inside, class_="scroll", tabindex="0", role="region", aria_label=f"{summary} in a table")
-    return element("details", element("summary", f"{summary} ({len(numbers.rows)} rows)"), scroll, class_="numbers")
+    scroll = element("div", inside, class_="scroll", tabindex="0", role="region", aria_label=f"{title}: numbers")
+    return element("details", element("summary", f"Numbers ({len(numbers.rows)} rows)"), scroll, class_="numbers")
 
 
 def _key(key: Key) -> Markup:

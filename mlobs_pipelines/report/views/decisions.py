@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import polars as pl
 
 from mlobs_pipelines.report import words
 from mlobs_pipelines.report.read import Results, Row
@@ -72,11 +74,12 @@ _STATUS = {
 }
 
 
+ASKED = Status("info", "asked for")
+
+
 def waiting(results: Results, model: str | None = None) -> list[Waiting]:
     """Decisions whose newest row is pending, the oldest first."""
-    newest: dict[str, Row] = {}
-    for row in results.log.iter_rows(named=True):
-        newest[row["decision_id"]] = row
+    newest = results.log.unique("decision_id", keep="last", maintain_order=True).filter(pl.col("status") == "pending")
     return [
         Waiting(
             row["decision_id"],
@@ -88,15 +91,15 @@ def waiting(results: Results, model: str | None = None) -> list[Waiting]:
             row["incident_id"],
             row["incident_id"] in known_incidents(results, row["model"]),
         )
-        for row in newest.values()
-        if row["status"] == "pending" and model in (None, row["model"])
+        for row in newest.iter_rows(named=True)
+        if model in (None, row["model"])
     ]
 
 
 def decisions_view(results: Results, model: str, now: dt.datetime) -> Decisions:
     """The model's part of the log, the newest first."""
     del now
-    rows = [row for row in results.log.iter_rows(named=True) if row["model"] == model]
+    rows = results.entries(model)
     pending = waiting(results, model)
     people = {row["actor"] for row in rows} - {"mlobs", ""}
     verdict = (
@@ -108,9 +111,7 @@ def decisions_view(results: Results, model: str, now: dt.datetime) -> Decisions:
         verdict += f" {words.counted(len(rows), 'entry', 'entries')} since {words.day(rows[0]['as_of'])}, by mlobs and {words.counted(len(people), 'person', 'people')}."
     head = results.log.row(-1, named=True)["hash"] if results.log.height else ""
     known = known_incidents(results, model)
-    return Decisions(
-        model, verdict, pending, [entry(row, known) for row in reversed(rows[-SHOWN:])], max(len(rows) - SHOWN, 0), head
-    )
+    return Decisions(model, verdict, pending, entries(rows[-SHOWN:], known), max(len(rows) - SHOWN, 0), head)
 
 
 def decided(row: Row) -> str:
@@ -122,6 +123,17 @@ def decided(row: Row) -> str:
 def known_incidents(results: Results, model: str) -> set[str]:
     """Incidents of a model that have a page."""
     return {row["incident_id"] for row in results.incidents(model)}
+
+
+def entries(rows: Sequence[Row], known: Collection[str] = ()) -> list[Entry]:
+    """Rows of the log, the newest first; of a decision that was settled since, that it had been asked for."""
+    found: list[Entry] = []
+    later: set[str] = set()
+    for row in reversed(rows):
+        shown = entry(row, known)
+        found.append(replace(shown, status=ASKED) if row["status"] == "pending" and shown.id in later else shown)
+        later.add(shown.id)
+    return found
 
 
 def entry(row: Row, known: Collection[str] = ()) -> Entry:

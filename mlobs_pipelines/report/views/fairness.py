@@ -13,7 +13,7 @@ from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.bars import point
 from mlobs_pipelines.report.charts.scale import Scale
 from mlobs_pipelines.report.read import Results, Row
-from mlobs_pipelines.report.views.decisions import Entry, entry
+from mlobs_pipelines.report.views.decisions import Entry, entries
 from mlobs_pipelines.report.views.series import FINAL, History, Key
 from mlobs_pipelines.report.views.status import IncidentLine, Status, line, troubles
 
@@ -107,14 +107,14 @@ def fairness_view(results: Results, model: str, now: dt.datetime) -> Fairness:
         )
         attributes.append(_attribute(name, [r for r in rows if r["subject"] == name], references.get(name), trend))
     ids = {i["incident_id"] for i in incidents}
-    log = [entry(r) for r in results.log.iter_rows(named=True) if r["incident_id"] in ids]
+    log = entries([r for r in results.entries(model) if r["incident_id"] in ids])
     return Fairness(
         model,
         _verdict(attributes, len(troubles(incidents))),
         attributes,
         str(spec.fairness.favorable_outcome) if spec else "",
         [line(i) for i in incidents],
-        list(reversed(log)),
+        log,
         _window(rows),
     )
 

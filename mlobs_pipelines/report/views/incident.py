@@ -15,7 +15,7 @@ from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.bars import bar
 from mlobs_pipelines.report.charts.scale import Scale
 from mlobs_pipelines.report.read import Results, Row
-from mlobs_pipelines.report.views.decisions import Entry, Waiting, entry, waiting
+from mlobs_pipelines.report.views.decisions import Entry, Waiting, entries, waiting
 from mlobs_pipelines.report.views.distribution import Distribution, distribution
 from mlobs_pipelines.report.views.model import Tile
 from mlobs_pipelines.report.views.segments import segment_names
@@ -115,7 +115,7 @@ def incident_view(results: Results, model: str, incident_id: str, now: dt.dateti
     history = History(results, model, incidents)
     leading = _leading(row)
     key = Key.of(leading) if leading else None
-    said = [r for r in results.log.iter_rows(named=True) if r["incident_id"] == incident_id]
+    said = [r for r in results.entries(model) if r["incident_id"] == incident_id]
     absorbed = [_signal(s) for s in evidence.get("absorbed") or ()]
     return Incident(
         id=incident_id,
@@ -142,7 +142,7 @@ def incident_view(results: Results, model: str, incident_id: str, now: dt.dateti
         members=[_signal(s) for s in evidence.get("members") or ()],
         absorbed=absorbed,
         absorbed_said=_absorbed(absorbed, evidence.get("absorbed") or ()),
-        log=[entry(r) for r in reversed(said)],
+        log=entries(said),
         segment_page=row["segment"] in segment_names(results, model),
         silence=silences(row["as_of"]),
     )

@@ -245,8 +245,8 @@ def _since(results: Results, model: str, incidents: Sequence[Row], history: Hist
     said = [f"Opened: {i['title']}." for i in incidents if i["opened_as_of"] == last]
     said += [f"Over: {i['title']}." for i in incidents if i["resolved_as_of"] == last]
     said += [f"{e.text[:1].upper()}{e.text[1:]} took over." for e in history.took_over if e.day == last]
-    for row in results.log.iter_rows(named=True):
-        if row["model"] == model and row["as_of"] is not None and row["as_of"] >= last:
+    for row in results.entries(model):
+        if row["as_of"] is not None and row["as_of"] >= last:
             what = words.action_name(row["action"])
             said.append(
                 f"{what[:1].upper()}{what[1:]} ({row['status']}) by {row['actor']}: {words.sentence(row['reason'])}"

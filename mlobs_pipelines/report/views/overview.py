@@ -70,10 +70,10 @@ def overview_view(results: Results, now: dt.datetime) -> Overview:
     """Every model in a line, what waits for a person, and how the pipeline itself is."""
     health = results.health()
     by_model: dict[str, list[Row]] = {name: [] for name in results.models}
-    for row in results.incidents():
+    for row in results.open_incidents():
         by_model.setdefault(row["model"], []).append(row)
     sparks = _sparks(results)
-    said = {row["model"]: row for row in results.log.iter_rows(named=True)}
+    said = {row["model"]: row for row in results.log.unique("model", keep="last").iter_rows(named=True)}
     lines = [
         _line(name, health.get(name), by_model[name], said.get(name), sparks.get(name, ()), now)
         for name in results.models

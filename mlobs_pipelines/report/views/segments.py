@@ -18,6 +18,9 @@ from mlobs_pipelines.report.views.model import Drifted, Tile, drifted
 from mlobs_pipelines.report.views.series import FINAL, History, Key
 from mlobs_pipelines.report.views.status import IncidentLine, Status, line, troubles
 
+MOST = 150
+"""Segments that are listed and, in files, have a page."""
+
 
 @dataclass(frozen=True)
 class SegmentLine:
@@ -56,6 +59,7 @@ class Segments:
     positives: str
     cuts: Sequence[Cut]
     count: int
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,21 @@ class Segment:
     drift_window: str
 
 
-def segment_names(results: Results, model: str) -> list[str]:
-    """Segments of a model of which anything was measured."""
+def segment_names(results: Results, model: str, most: int | None = None) -> list[str]:
+    """Segments of a model of which anything was measured, by name.
+
+    With ``most``, no more than about so many: those with an incident, groups that must be treated alike, and the largest.
+    """
+    limit = f"limit {most}" if most is not None else ""
     found = results.rows(
-        f"select distinct segment from latest_metrics where model = {sql.text(model)} and segment <> '' order by segment"
+        f"select segment from latest_metrics where model = {sql.text(model)} and segment <> '' "
+        f"group by segment order by bool_or(family = 'fairness') desc, max(rows) desc nulls last, segment {limit}"
     )
-    return [str(row["segment"]) for row in found]
+    names = {str(row["segment"]) for row in found}
+    if most is not None and len(names) >= most:
+        every = set(segment_names(results, model))
+        names |= {row["segment"] for row in results.incidents(model) if row["segment"] in every}
+    return sorted(names)
 
 
 def segments_view(results: Results, model: str, now: dt.datetime) -> Segments:
@@ -91,7 +104,8 @@ def segments_view(results: Results, model: str, now: dt.datetime) -> Segments:
     newest = _newest(results, model, history, metric)
     whole = newest.get(("", metric))
     about = _open_in(results, model)
-    rows = [newest[segment, metric] for segment in segment_names(results, model) if (segment, metric) in newest]
+    listed = segment_names(results, model, MOST)
+    rows = [newest[segment, metric] for segment in listed if (segment, metric) in newest]
     scale = Scale.of([v for r in [*rows, *([whole] if whole else [])] for v in (r["value"], r["lower"], r["upper"])], 0)
     cuts: dict[str, list[SegmentLine]] = {}
     for row in sorted(
@@ -112,6 +126,7 @@ def segments_view(results: Results, model: str, now: dt.datetime) -> Segments:
         words.metric_name(positives) if positives else "",
         [Cut(name, found) for name, found in sorted(cuts.items())],
         len(rows),
+        len(segment_names(results, model)) - len(listed),
     )
 
 

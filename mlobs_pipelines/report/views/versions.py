@@ -14,7 +14,7 @@ from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.bars import point
 from mlobs_pipelines.report.charts.scale import Scale
 from mlobs_pipelines.report.read import Results, Row
-from mlobs_pipelines.report.views.decisions import Entry, Waiting, entry, waiting
+from mlobs_pipelines.report.views.decisions import Entry, Waiting, entries, waiting
 from mlobs_pipelines.report.views.series import History
 from mlobs_pipelines.report.views.status import Status
 from mlobs_pipelines.store.tables import COMPARISONS
@@ -116,9 +116,7 @@ def versions_view(results: Results, model: str, now: dt.datetime) -> Versions:
     compared = _compared(results, model)
     pending = [w for w in waiting(results, model) if w.action in ("promote", "roll back")]
     about = [
-        r
-        for r in results.log.iter_rows(named=True)
-        if r["model"] == model and r["action"] in ("validate", "promote", "hold", "roll_back", "retrain")
+        r for r in results.entries(model) if r["action"] in ("validate", "promote", "hold", "roll_back", "retrain")
     ]
     promoted = [r for r in about if r["action"] == "promote" and r["status"] == "done"]
     spec = results.spec(model)
@@ -134,7 +132,7 @@ def versions_view(results: Results, model: str, now: dt.datetime) -> Versions:
         compared,
         _beside(results, model),
         pending,
-        [entry(r) for r in reversed(about)],
+        entries(about),
         bool(promoted),
         (spec.registry.name if spec else None) or model,
     )
