@@ -108,7 +108,9 @@ def number(value: float | None, metric: str = "") -> str:
     if metric in RATES:
         return percent(value)
     if metric in GAPS:
-        return f"{100 * value:+.1f} points"
+        return f"{round(100 * value, 1) + 0.0:+.1f} points"
+    if metric == "freshness_hours" and 0 <= value < 1:
+        return f"{60 * value:.0f} min"
     if metric == "predictions":
         return count(round(value))
     if metric in UNITS:

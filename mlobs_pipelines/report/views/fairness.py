@@ -16,6 +16,7 @@ from mlobs_pipelines.report.read import Results, Row
 from mlobs_pipelines.report.views.decisions import Entry, entries
 from mlobs_pipelines.report.views.series import FINAL, History, Key
 from mlobs_pipelines.report.views.status import IncidentLine, Status, line, troubles
+from mlobs_pipelines.spec.model import ModelSpec
 
 GAPS = ("demographic_parity_difference", "demographic_parity_ratio", "equal_opportunity_difference",
         "equalized_odds_difference", "predictive_parity_difference")  # fmt: skip
@@ -84,6 +85,7 @@ class Fairness:
     verdict: str
     attributes: Sequence[Attribute]
     favorable: str
+    """Whether it is good for a person to be selected, in a sentence."""
     incidents: Sequence[IncidentLine]
     log: Sequence[Entry]
     window: str
@@ -112,11 +114,19 @@ def fairness_view(results: Results, model: str, now: dt.datetime) -> Fairness:
         model,
         _verdict(attributes, len(troubles(incidents))),
         attributes,
-        str(spec.fairness.favorable_outcome) if spec else "",
+        _favorable(spec) if spec else "",
         [line(i) for i in incidents],
         log,
         _window(rows),
     )
+
+
+def _favorable(spec: ModelSpec) -> str:
+    outcome = spec.fairness.favorable_outcome
+    if spec.task != "binary":
+        return ""
+    how = "is" if outcome == spec.positive_class else "is not"
+    return f"Selected is who gets the decision {spec.positive_class}; that {how} favorable to a person (fairness.favorable_outcome: {outcome})."
 
 
 def _newest(results: Results, model: str, history: History) -> list[Row]:
@@ -187,7 +197,7 @@ def _attribute(name: str, rows: Sequence[Row], reference: str | None, trend: Mar
         [_gap(by["", m]) for m in GAPS if ("", m) in by],
         groups,
         [words.metric_name(m) for m in metrics],
-        "favorable decisions differ",
+        "selected, less the reference group",
         trend,
     )
 

@@ -120,7 +120,7 @@ class History:
     def traffic(self) -> list[Row]:
         """Rows of every version and role on each night."""
         where = {"family": "traffic", "metric": "predictions", "segment": ""}
-        return self.results.windows(self.model, where, self.lengths[0])
+        return [row for row in self.results.windows(self.model, where, self.lengths[0]) if row["rows"]]
 
     @cached_property
     def took_over(self) -> list[Event]:
