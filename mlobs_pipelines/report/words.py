@@ -105,17 +105,19 @@ def number(value: float | None, metric: str = "") -> str:
     """
     if value is None or not math.isfinite(value):
         return NOTHING
+    if metric == "predictions":
+        return count(round(value))
     if metric in RATES:
         return percent(value)
     if metric in GAPS:
         return f"{round(100 * value, 1) + 0.0:+.1f} points"
-    if metric == "freshness_hours" and 0 <= value < 1:
+    return _with_unit(value, UNITS[metric]) if metric in UNITS else plain(value)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if unit == "h" and 0 <= value < 1:
         return f"{60 * value:.0f} min"
-    if metric == "predictions":
-        return count(round(value))
-    if metric in UNITS:
-        return f"{value:,.0f} {UNITS[metric]}" if abs(value) >= 20 else f"{value:.2g} {UNITS[metric]}"
-    return plain(value)
+    return f"{value:,.0f} {unit}" if abs(value) >= 20 else f"{value:.2g} {unit}"
 
 
 def plain(value: float) -> str:
