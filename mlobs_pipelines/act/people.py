@@ -98,6 +98,34 @@ def reject(home: Home, decision_id: str, *, comment: str, actor: str = "", snaps
     return _settle(home, decision_id, "rejected", comment, actor, snapshot)
 
 
+def roll_back(home: Home, model: str, *, comment: str, actor: str = "", snapshot: bool = True) -> Row:
+    """Have the champion's place given back to the version that had it before. Gives the log's row.
+
+    Raises:
+        PeopleError: a roll-back is under way already, or the comment is empty.
+    """
+    comment, actor = _comment(comment), _actor(actor)
+    mine = current(decisions(home, model)).filter(pl.col("action") == "roll_back")
+    if mine.filter(pl.col("status").is_in(["approved", "running"])).height:
+        raise PeopleError(f"a roll-back of {model} is under way already")
+    nights = query(home, f"select max(as_of) from metrics where model = {sql.text(model)}").item()
+    said = append(
+        home,
+        decision_id=f"{model}:roll_back",
+        numbered=True,
+        model=model,
+        as_of=nights,
+        action="roll_back",
+        status="approved",
+        reason=comment,
+        evidence={"comment": comment},
+        actor=actor,
+    )
+    if snapshot:
+        _show(home)
+    return said
+
+
 def incidents(home: Home, model: str | None = None, condition: str = "true") -> pl.DataFrame:
     """Each incident as the snapshot has it, with what people said since; schema ``INCIDENTS``.
 

@@ -160,6 +160,12 @@ _OF_MODEL: Mapping[str, tuple[str, Callable[[Results, str, dt.datetime], Any]]] 
 }
 
 
+def trouble(text: str, *, now: dt.datetime, live: Live, status: int) -> Page:
+    """A page that says, in one line, why there is no other."""
+    page = _page("trouble.html", {"text": text[:500], "status": status}, "/", live, now, trail=(("", ""),))
+    return Page(page.html, status)
+
+
 def _missing(path: str, live: Live | None, now: dt.datetime) -> Page:
     page = _page("missing.html", {"path": path[:200]}, "/", live, now, trail=(("", ""),))
     return Page(page.html, 404)

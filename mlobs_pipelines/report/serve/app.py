@@ -137,7 +137,9 @@ class _Pages:
         if action not in ACTIONS:
             return self._said(live, "There is no such action", 404)
         if not self.site.tokens.valid(request.cookies.get(COOKIE), fields.get("csrf", "")):
-            return self._said(live, "This form is too old, or not from here: go back, load the page anew, send again", 403)
+            return self._said(
+                live, "This form is too old, or not from here: go back, load the page anew, send again", 403
+            )
         actor = self._known(request) or fields.get("actor", "")
         try:
             path = await run_in_threadpool(carry_out, self.site.home, action, fields, actor)
@@ -205,4 +207,3 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mlobs_pipelines.act import people
 from mlobs_pipelines.errors import UserError
@@ -26,21 +27,23 @@ def carry_out(home: Home, action: str, fields: Mapping[str, str], actor: str) ->
         UserError: it cannot be done; the log is as it was.
     """
     name, comment = fields.get("id", ""), fields.get("comment", "")
-    if action in ("acknowledge", "resolve"):
-        deed = people.acknowledge if action == "acknowledge" else people.resolve
-        row = deed(home, name, comment=comment, actor=actor, snapshot=False)
-    elif action == "silence":
-        row = people.silence(
-            home, name, until=_date(fields.get("until", "")), comment=comment, actor=actor, snapshot=False
-        )
-    elif action == "roll_back":
-        row = people.roll_back(home, name, comment=comment, actor=actor, snapshot=False)
-        return path_of(row["model"], "decisions")
+    if action == "silence":
+        until = _date(fields.get("until", ""))
+        row = people.silence(home, name, until=until, comment=comment, actor=actor, snapshot=False)
     else:
-        deed = people.approve if action == "approve" else people.reject
-        row = deed(home, name, comment=comment, actor=actor, snapshot=False)
-        return path_of(row["model"], "decisions")
-    return path_of(row["model"], "incidents", row["incident_id"])
+        row = _DEEDS[action](home, name, comment=comment, actor=actor, snapshot=False)
+    if action in ("acknowledge", "silence", "resolve"):
+        return path_of(row["model"], "incidents", row["incident_id"])
+    return path_of(row["model"], "decisions")
+
+
+_DEEDS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "acknowledge": people.acknowledge,
+    "resolve": people.resolve,
+    "approve": people.approve,
+    "reject": people.reject,
+    "roll_back": people.roll_back,
+}
 
 
 def _date(text: str) -> dt.date:

@@ -61,8 +61,10 @@ class Guard:
             return 421, "This address is not one under which these pages are served"
         if method not in ("GET", "HEAD", "POST"):
             return 405, "Only GET, HEAD and POST are understood"
-        if method != "POST":
-            return None
+        return self._unasked(host, headers) if method == "POST" else None
+
+    def _unasked(self, host: str, headers: Headers) -> tuple[int, str] | None:
+        """Why a form is not taken: it comes from elsewhere, or is too large."""
         if headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return 403, "A form must be sent from a page of this server"
         origin = headers.get("origin")

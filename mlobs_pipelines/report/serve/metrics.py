@@ -18,9 +18,7 @@ def exposition(home: Home, now: dt.datetime) -> str:
     """
     models = query(home, "select model, last_night, last_run_status from model_health order by model").rows()
     incidents = with_people(query(home, "select * from incidents where state <> 'resolved'"), decisions(home))
-    counted = {
-        (row["model"], row["severity"], row["state"]): 0 for row in incidents.iter_rows(named=True)
-    }
+    counted = {(row["model"], row["severity"], row["state"]): 0 for row in incidents.iter_rows(named=True)}
     for row in incidents.iter_rows(named=True):
         counted[row["model"], row["severity"], row["state"]] += 1
     lines = [
