@@ -46,7 +46,7 @@ ONLY_IN = {
     "pyspark": {"engine"},
     "click": {"cli"},
     "starlette": {"report"},
-    "uvicorn": {"report"},
+    "uvicorn": {"cli"},
     "jinja2": {"report"},
 }
 

@@ -39,6 +39,7 @@ def serve(door: Door, host: str, port: int, proxies: tuple[str, ...], user_heade
             place.bind((host, port))
         except OSError as error:
             raise UserError(f"{host}:{port} can't be used: {error.strerror}; choose another with --port") from None
+        place.listen(128)  # whoever reads the address below may come at once
         port = place.getsockname()[1]
         site = local_site(door.home, port, host, proxy)
         door.say(f"http://{host}:{port}{site.prefix}/  (Ctrl-C ends it)")

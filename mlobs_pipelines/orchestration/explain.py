@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -55,32 +55,33 @@ def explanations(wiring: Wiring) -> dg.AssetsDefinition:
         "Sums of SHAP values per feature and bin, of a bounded sample of each night.",
         ["predictions", "feature_profile", AFTER],
         kinds=kinds,
-        skippable=True,
     )
     measured = wiring.spec_of(
         "explanations",
         "How much each feature matters to the predictions, beside the reference.",
         ["shap_profile"],
         kinds={"parquet", "python"},
-        skippable=True,
     )
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         report = explain(home, spec, nights, context.run.run_id, say(context))
         for note in report.notes:
             context.log.warning(note)
-        explained = [night for night in nights if night in report.rows]
-        if not explained:
-            return
-        latest = {
-            "file": dg.MetadataValue.path(home.lake_file(spec.model, "shap_profile", explained[-1])),
-            "sampled rows": report.rows[explained[-1]],
+        counts = {night: report.rows.get(night, 0) for night in nights}  # none where nothing could be explained
+        last = max(nights)
+        profiled: dict[str, Any] = {
+            "file": dg.MetadataValue.path(home.lake_file(spec.model, "shap_profile", last)),
+            "sampled rows": counts[last],
             "notes": dg.MetadataValue.json(list(report.notes)),
         }
-        describe(context, profile.key, evidence.row_counts(home, spec.model, "shap_profile", explained), latest)
+        stated: dict[str, Any] = {
+            "file": dg.MetadataValue.path(home.store_file("explanations", spec.model, last)),
+            "sampled rows": counts[last],
+        }
+        none = dict.fromkeys(nights, 0)
+        describe(context, profile.key, none | evidence.row_counts(home, spec.model, "shap_profile", nights), profiled)
         yield dg.MaterializeResult(asset_key=profile.key)
-        latest = {"file": dg.MetadataValue.path(home.store_file("explanations", spec.model, explained[-1]))}
-        describe(context, measured.key, evidence.store_counts(home, spec.model, "explanations", explained), latest)
+        describe(context, measured.key, none | evidence.store_counts(home, spec.model, "explanations", nights), stated)
         yield dg.MaterializeResult(asset_key=measured.key)
 
     return step(wiring, "explain", [profile, measured], work)

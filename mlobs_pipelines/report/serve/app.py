@@ -99,6 +99,7 @@ class _Pages:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.publishing: asyncio.Task[None] | None = None
+        self.unpublished = False
 
     async def health(self, request: Request) -> Response:
         del request
@@ -191,15 +192,18 @@ class _Pages:
         return f'"{hashlib.sha256(chr(10).join(seen).encode("utf-8", "replace")).hexdigest()[:32]}"'
 
     def _publish_soon(self) -> None:
-        """Let queries see it, too; pages read the log themselves."""
+        """Let queries see it, too; pages read the log themselves. What comes while one publishes is published after it."""
+        self.unpublished = True
         if self.publishing is None or self.publishing.done():
             self.publishing = asyncio.create_task(self._publish())
 
     async def _publish(self) -> None:
-        try:
-            await run_in_threadpool(publish, self.site.home)
-        except PublishError as error:
-            _LOG.warning("%s", error)
+        while self.unpublished:
+            self.unpublished = False
+            try:
+                await run_in_threadpool(publish, self.site.home)
+            except PublishError as error:
+                _LOG.warning("%s", error)
 
 
 def _loopback(host: str) -> bool:
