@@ -169,6 +169,10 @@ def test_the_quadrant_names_what_drifted_and_matters():
     html = quadrant("Q", features, matters=0.1, drift_name="d", importance_name="i")
     assert "a drifted and matters." in html
     assert [c["class"] for c in Reading(html).all("circle")] == ["dot off", "dot", "dot"]
+    crowd = [Feature(f"f{n}", 0.01, 0.001 * n) for n in range(12)]
+    html = quadrant("Q", [*features, *crowd], matters=0.1, drift_name="d", importance_name="i")
+    assert len(Reading(html).all("circle")) == 15
+    assert all(float(t["y"]) <= 280 for t in Reading(html).all("text") if "label" in t["class"].split())
     assert "Not measured yet." in quadrant("Q", [], matters=0.1, drift_name="d", importance_name="i")
 
 

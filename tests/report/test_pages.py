@@ -18,7 +18,7 @@ from mlobs_pipelines.store.journal import append
 from mlobs_pipelines.store.layout import Home
 from tests.report.hostile import PAYLOADS
 from tests.report.reading import Reading
-from tests.report.synthetic import incidents
+from tests.report.synthetic import incidents, log, synthetic_home
 
 NOW = dt.datetime(2026, 3, 2, 8, tzinfo=dt.UTC)
 LIVE = Live("tok3n", "ana", "http://127.0.0.1:8700/mlobs/", "http://dagster", "http://mlflow")
@@ -96,6 +96,18 @@ def test_versions_tell_who_is_better_on_the_same_rows(home):
     assert "Version 3 is better than champion 2" in text
     assert "+0.041 [+0.035, +0.047]" in text
     assert "shadow" in text and "canary" in text
+
+
+def test_versions_tell_which_is_champion_before_it_is_seen(tmp_path):
+    home = synthetic_home(tmp_path / "home")
+    approved = {**next(r for r in log() if r["action"] == "promote"), "version": "3", "actor": "mlobs"}
+    for status in ("approved", "done"):
+        append(home, **approved | {"status": status})
+    assert (
+        "Version 3 is champion since 2026-02-14; the newest predictions are still of version 2."
+        in read(home, f"{MODEL}versions/").text
+    )
+    assert "not seen yet" in read(home, MODEL).text
 
 
 def test_fairness_tells_which_group_differs_and_by_how_much(home):

@@ -67,6 +67,7 @@ def quadrant(
         *(
             element(
                 "circle",
+                element("title", f"{f.name}: {words.plain(f.drift)}, {words.plain(f.importance)}"),
                 cx=f"{across.x(f.drift):.2f}%",
                 cy=up.y(f.importance),
                 r=5,
@@ -85,13 +86,18 @@ def quadrant(
 
 
 def _labels(features: Sequence[Feature], across: Scale, up: Scale) -> list[Markup]:
-    """Names beside their dots, those of the important ones first; where two would touch the later one moves down."""
+    """Names beside their dots, those of the important ones first; where two would touch the later one moves down.
+
+    One that would land far from its dot, or outside, is left out: pointing at the dot tells it, and so do the numbers.
+    """
     taken: list[tuple[float, float]] = []
     found = []
     for f in features:
         x, y = across.x(f.drift), up.y(f.importance)
         while any(abs(y - other) < LABEL and abs(x - beside) < 30 for beside, other in taken):
             y += 3
+        if y - up.y(f.importance) > 1.5 * LABEL or y + 4 > HEIGHT:
+            continue
         taken.append((x, y))
         right = x > 70
         name = f.name if len(f.name) <= 28 else f"{f.name[:27]}…"

@@ -120,6 +120,12 @@ def decided(row: Row) -> str:
     return what if row["action"] in ABOUT_INCIDENTS else f"{what}: {row['status']}"
 
 
+def champion(rows: Sequence[Row]) -> Row | None:
+    """The row that made the champion of now one: the last promotion or roll-back that is done; None if the loop made none."""
+    made = [row for row in rows if row["action"] in ("promote", "roll_back") and row["status"] == "done"]
+    return made[-1] if made else None
+
+
 def known_incidents(results: Results, model: str) -> set[str]:
     """Incidents of a model that have a page."""
     return {row["incident_id"] for row in results.incidents(model)}

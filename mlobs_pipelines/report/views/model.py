@@ -14,7 +14,7 @@ from mlobs_pipelines.report.charts.bars import bar, strip
 from mlobs_pipelines.report.charts.scale import Scale
 from mlobs_pipelines.report.charts.timeline import Point
 from mlobs_pipelines.report.read import Results, Row
-from mlobs_pipelines.report.views.decisions import Waiting, waiting
+from mlobs_pipelines.report.views.decisions import Waiting, champion, waiting
 from mlobs_pipelines.report.views.series import History, Key
 from mlobs_pipelines.report.views.status import IncidentLine, Status, line, status_of, troubles
 
@@ -231,6 +231,11 @@ def _tiles(
         since = words.day(history.took_over[-1].day) if history.took_over else ""
         found.append(
             Tile("serves", f"version {history.serving}", "", f"since {since}" if since else "the only one seen")
+        )
+    made = champion(history.results.entries(history.model))
+    if made and made["version"] != history.serving:
+        found.append(
+            Tile("champion", f"version {made['version']}", "", f"since {made['decided_at']:%Y-%m-%d}; not seen yet")
         )
     challenger = next((d for d in pending if d.action == "promote"), None)
     if challenger:

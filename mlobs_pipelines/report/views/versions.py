@@ -14,7 +14,7 @@ from mlobs_pipelines.report import words
 from mlobs_pipelines.report.charts.bars import point
 from mlobs_pipelines.report.charts.scale import Scale
 from mlobs_pipelines.report.read import Results, Row
-from mlobs_pipelines.report.views.decisions import Entry, Waiting, entries, waiting
+from mlobs_pipelines.report.views.decisions import Entry, Waiting, champion, entries, waiting
 from mlobs_pipelines.report.views.series import History
 from mlobs_pipelines.report.views.status import Status
 from mlobs_pipelines.store.tables import COMPARISONS
@@ -42,6 +42,7 @@ class Served:
     last: str
     rows: str
     now: bool
+    champion: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,14 @@ def versions_view(results: Results, model: str, now: dt.datetime) -> Versions:
     """Every version that was seen, and every comparison."""
     del now
     history = History(results, model)
-    served = _served(history)
     compared = _compared(results, model)
     pending = [w for w in waiting(results, model) if w.action in ("promote", "roll back")]
     about = [
         r for r in results.entries(model) if r["action"] in ("validate", "promote", "hold", "roll_back", "retrain")
     ]
-    promoted = [r for r in about if r["action"] == "promote" and r["status"] == "done"]
+    made = champion(about)
     spec = results.spec(model)
-    said = [f"Version {history.serving} serves." if history.serving else "No version is known."]
+    said = [_who_is_who(history, made)]
     if compared:
         said.append(words.sentence(compared[0].sentence[:1].upper() + compared[0].sentence[1:]))
     if pending:
@@ -128,23 +128,34 @@ def versions_view(results: Results, model: str, now: dt.datetime) -> Versions:
     return Versions(
         model,
         " ".join(said),
-        served,
+        _served(history, made["version"] if made else ""),
         compared,
         _beside(results, model),
         pending,
         entries(about),
-        bool(promoted),
+        made is not None,
         (spec.registry.name if spec else None) or model,
     )
 
 
-def _served(history: History) -> list[Served]:
+def _who_is_who(history: History, made: Row | None) -> str:
+    """Which version predicts, and which should: the alias moves first, and what serves follows it."""
+    if made is None:
+        return f"Version {history.serving} serves." if history.serving else "No version is known."
+    since = f"{made['decided_at']:%Y-%m-%d}"
+    if not history.serving or history.serving == made["version"]:
+        return f"Version {made['version']} serves, and is champion since {since}."
+    return f"Version {made['version']} is champion since {since}; the newest predictions are still of version {history.serving}."
+
+
+def _served(history: History, champion: str) -> list[Served]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in history.traffic:
         if row["version"]:
             found.setdefault((row["version"], row["role"]), []).append(row)
+    unseen = [Served(champion, words.NOTHING, "not seen yet", words.NOTHING, "0", False, True)]
     newest = max((row["window_end"] for rows in found.values() for row in rows), default=None)
-    return [
+    return ([] if champion in ("", *(version for version, _ in found)) else unseen) + [
         Served(
             version,
             role,
@@ -152,6 +163,7 @@ def _served(history: History) -> list[Served]:
             words.day(rows[-1]["window_end"]),
             words.count(sum(row["rows"] or 0 for row in rows)),
             rows[-1]["window_end"] == newest and role == history.role,
+            version == champion and role == history.role,
         )
         for (version, role), rows in sorted(found.items(), key=lambda item: item[1][-1]["window_end"], reverse=True)
     ]
