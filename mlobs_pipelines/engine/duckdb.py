@@ -133,22 +133,49 @@ def scan(paths: list[Path] | list[str]) -> str:
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
+def _identity(file: Path) -> tuple[int, ...]:
+    """What tells a file from the one that takes its place; an inode's number alone may be given out again."""
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return ()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _opened(file: Path) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
+        str(file),
+        read_only=True,
+        config={
+            "enable_external_access": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+            "memory_limit": os.environ.get("MLOBS_MEMORY", "2GB"),
+            "lock_configuration": True,
+        },
+    )
+
+
 class ReadOnlyDuckDB:
-    """One database file that can be asked but not changed; no other file, extension or setting is within reach."""
+    """One database file that can be asked but not changed; no other file, extension or setting is within reach.
+
+    DuckDB opens a path three times before it has read the catalog. Of a file that is replaced meanwhile it would take
+    one part from the old and one from the new, so it is opened again until it was the same file throughout.
+    """
 
     def __init__(self, file: Path) -> None:
-        self._connection = duckdb.connect(
-            str(file),
-            read_only=True,
-            config={
-                "enable_external_access": False,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "python_enable_replacements": False,
-                "memory_limit": os.environ.get("MLOBS_MEMORY", "2GB"),
-                "lock_configuration": True,
-            },
-        )
+        while True:
+            before = _identity(file)
+            try:
+                self._connection = _opened(file)
+            except Error:
+                if _identity(file) == before:
+                    raise
+                continue
+            if _identity(file) == before:
+                return
+            self._connection.close()
 
     def __enter__(self) -> Self:
         return self

@@ -49,17 +49,6 @@ class Results:
         if self._database is not None:
             self._database.__exit__(kind, error, trace)
 
-    @cached_property
-    def known(self) -> str:
-        """What to ask for the newest statement about each window: a mart, where the snapshot has it, else a subquery."""
-        if self.rows("select 1 from duckdb_tables() where table_name = 'known_metrics'"):
-            return "known_metrics"
-        key = ", ".join((*KEY, "window_start", "window_end"))
-        return (
-            "(select *, window_end - window_start + 1 as window_days from metrics where {where} "
-            f"qualify row_number() over (partition by model, {key} order by as_of desc) = 1)"
-        )
-
     def frame(self, query: str, schema: pl.Schema | None = None) -> pl.DataFrame:
         """The answer to a query.
 
@@ -141,13 +130,12 @@ class Results:
             days: length of the windows; None: all.
             since: first end of a window.
         """
-        length = f"and window_end - window_start = {days - 1}" if days else ""
+        length = f"and window_days = {days}" if days else ""
         later = f"and window_end >= date '{since}'" if since else ""
         chosen = f"model = {sql.text(model)} {_chosen(where)} {length} {later}"
         return self.rows(
             f"select {', '.join(KEY)}, window_start, window_end, as_of, value, lower, upper, rows, labeled_rows, "
-            f"baseline, reference, status from {self.known.replace('{where}', chosen)} as known where {chosen} "
-            "order by window_end"
+            f"baseline, reference, status from known_metrics where {chosen} order by window_end"
         )
 
     def signals(

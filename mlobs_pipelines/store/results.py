@@ -34,7 +34,7 @@ def _columns(schema: pl.Schema) -> str:
     return ", ".join(f"{name} {_KINDS.get(type(kind), 'varchar')}" for name, kind in schema.items())
 
 
-MARTS = ("latest_metrics", "model_health", "version_comparison")
+MARTS = ("known_metrics", "latest_metrics", "model_health", "version_comparison")
 
 NIGHT_TABLES = {name: f"{name[:-1]}_nights" if name in ("incidents", "causes") else name for name in TABLES} | {
     WATCH_TABLE: "monitoring_nights",

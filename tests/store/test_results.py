@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -124,7 +125,13 @@ def test_a_first_snapshot_has_every_table_and_mart_with_its_columns(built):
     ]
     shown = store.query(built, "select table_name, table_type from information_schema.tables").rows()
     assert {kind for _, kind in shown} == {"BASE TABLE"}
-    assert {name for name, _ in shown} == {*COLUMNS, "latest_metrics", "model_health", "version_comparison"}
+    assert {name for name, _ in shown} == {
+        *COLUMNS,
+        "known_metrics",
+        "latest_metrics",
+        "model_health",
+        "version_comparison",
+    }
     assert list(METRICS) == [c.split()[0] for c in COLUMNS["metrics"].split(", ")]
     assert list(RUNS) == [c.split()[0] for c in COLUMNS["runs"].split(", ")]
 
@@ -299,6 +306,29 @@ def test_models_that_end_at_once_lose_nothing_and_a_reader_never_fails(home):
     assert store.query(home, "select count(distinct model), count(*) from metrics").row(0) == (9, 25)
     assert store.query(home, "select count(*) from model_health").item() == 9
     assert [p.name for p in home.root.glob(".*")] == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_snapshot_that_is_replaced_while_it_is_opened_is_opened_again(home, monkeypatch, fails):
+    """DuckDB opens the path more than once, so it may read a part of the old file and a part of the new one."""
+    conclude(home, [number()])
+    publish(home)
+    connect, opened = duckdb.connect, []
+
+    def slow(*args, **options):
+        opened.append(connect(*args, **options))
+        if len(opened) == 1:
+            conclude(home, [number(end=1), number(end=2)])
+            monkeypatch.setattr(duckdb, "connect", connect)
+            publish(home)
+            monkeypatch.setattr(duckdb, "connect", slow)
+            if fails:
+                raise duckdb.IOException("No more data remaining in MetadataReader")
+        return opened[-1]
+
+    monkeypatch.setattr(duckdb, "connect", slow)
+    assert store.query(home, "select count(*) from metrics").item() == 3
+    assert len(opened) == 2
 
 
 def test_a_reader_keeps_the_snapshot_it_opened(home):

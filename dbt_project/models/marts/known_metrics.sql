@@ -1,6 +1,4 @@
-{{ config(materialized='ephemeral') }}
-
--- Of every window, what was said last.
+-- Of every window, what was said last; in the order in which it is asked for: the windows of one number together.
 with ranked as (
 
     select
@@ -20,3 +18,4 @@ select
     value, lower, upper, rows, labeled_rows, baseline, reference, status, error_bound, is_final, run_id
 from ranked
 where place = 1
+order by model, family, metric, subject, segment, version, role, window_days, window_start
