@@ -323,6 +323,7 @@ def test_a_snapshot_that_is_replaced_while_it_is_opened_is_opened_again(home, mo
             publish(home)
             monkeypatch.setattr(duckdb, "connect", slow)
             if fails:
+                opened[0].close()
                 raise duckdb.IOException("No more data remaining in MetadataReader")
         return opened[-1]
 
