@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,22 +58,26 @@ def main(worlds: int = 3, days: int = 60) -> None:
         f"nothing wrong: {watched:,} numbers judged in {months:.0f} model-months; false incidents {dict(alarms) or 'none'}"
     )
     print(f"above info: {above / months:.2f} a model-month, budget {1.0}")
-    missed, delays = 0, Counter[str]()
+    missed, delays = 0, defaultdict[str, list[int]](list)
     faults = planted()
     for seed in range(200, 200 + worlds):
         with tempfile.TemporaryDirectory() as folder:
             _, incidents = replayed(Path(folder) / "home", seed, days, tuple(p.fault for p in faults))
             for verdict in found(faults, incidents, FIRST_DAY + dt.timedelta(days=days - 1)):
+                said = f"  world {seed}: {verdict.planted.what}: {verdict.verdict}"
+                missed += verdict.verdict == "missed"
                 if verdict.incident is None:
-                    missed += verdict.verdict not in ("quiet", "early")
-                    print(f"  world {seed}: {verdict.planted.what}: {verdict.verdict}")
+                    print(said)
                     continue
-                delay = (verdict.incident["opened_as_of"] - verdict.planted.start).days
-                delays[verdict.planted.what] += delay
-                print(f"  world {seed}: {verdict.planted.what}: {verdict.verdict}, {delay} days after it began")
+                if verdict.differs:
+                    told = {column: str(verdict.incident[column]) for column in verdict.differs}
+                    print(f"{said}; {verdict.incident['incident_id']} says otherwise {told}")
+                    continue
+                delays[verdict.planted.what].append((verdict.incident["opened_as_of"] - verdict.planted.start).days)
+                print(f"{said}, {delays[verdict.planted.what][-1]} days after it began")
     print(f"planted faults missed: {missed}; mean days until each was found:")
-    for what, total in delays.items():
-        print(f"  {total / worlds:5.1f}  {what}")
+    for what, days_each in delays.items():
+        print(f"  {sum(days_each) / len(days_each):5.1f}  {what} ({len(days_each)} of {worlds})")
 
 
 if __name__ == "__main__":

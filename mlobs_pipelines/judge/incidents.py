@@ -167,6 +167,8 @@ def opened(model: str, finding: Finding, kind: str, night: dt.date) -> Incident:
         "members": [],
         "absorbed": [],
         "same_time": [],
+        "at_equal_inputs": None,
+        "took_over": "",
         "advice": "",
         "says": "",
         "fingerprint": None,

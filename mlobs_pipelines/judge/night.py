@@ -144,12 +144,12 @@ class _Judge:
         return incidents
 
     def _open(self, finding: Finding, incidents: list[Incident]) -> None:
-        diagnosis, suspects, changes = self._diagnose(finding)
+        diagnosis, suspects, changes, told = self._diagnose(finding)
         joined = next((i for i in incidents if self._same_onset(i, finding, diagnosis.kind)), None)
         if joined is None:
             joined = opened(self.spec.model, finding, diagnosis.kind, self.night)
             joined.row["version"] = self._version(finding)
-            joined.evidence["same_time"] = changes
+            joined.evidence |= {"same_time": changes, **told}
             incidents.append(joined)
         else:
             names = {*str(joined.row["subject"]).split(", "), finding.subject}
@@ -174,7 +174,8 @@ class _Judge:
     def _see(self, incident: Incident, finding: Finding, *, new: bool) -> None:
         due = incident.row["nights"] % AGAIN == 0
         if due or not incident.seen:
-            diagnosis, suspects, changes = self._diagnose(finding, explain=due)
+            diagnosis, suspects, changes, told = self._diagnose(finding, None if due else incident.evidence)
+            incident.evidence |= told
             self._tell(incident, finding, diagnosis, suspects, changes or incident.evidence["same_time"])
         else:
             incident.see(finding, self.night)
@@ -202,15 +203,19 @@ class _Judge:
                 )
 
     def _diagnose(
-        self, finding: Finding, *, explain: bool = True
-    ) -> tuple[Diagnosis, list[Suspect], list[dict[str, str]]]:
+        self, finding: Finding, told: Mapping[str, Any] | None = None
+    ) -> tuple[Diagnosis, list[Suspect], list[dict[str, str]], dict[str, Any]]:
+        """What it is, its first suspects, what else happened, and what to remember of the search for causes.
+
+        ``told``: what was remembered, on nights that do not search again.
+        """
         total = max((p["rows"] or 0 for p in finding.places if p["segment"] == ""), default=0)
         share = finding.leading["rows"] / total if total and finding.segment else 1.0
         suspects: list[Suspect] = []
-        rest: float | None = None
+        rest: float | None = told["at_equal_inputs"] if told else None
+        version: str = told["took_over"] if told else ""
         changes: list[dict[str, str]] = []
-        version = ""
-        if explain:
+        if told is None:
             before, after = self._periods(finding)
             profile = self._profile(before.first, after.last)
             if finding.layer in (PERFORMANCE, OUTPUT) and profile.height:
@@ -227,7 +232,7 @@ class _Judge:
                 changes.append({"what": "version", "detail": f"version {version} took over"})
             changes += self._same_time(finding)
         diagnosis = diagnose(finding, self.short, share_of_rows=share, at_equal_inputs=rest, new_version=version)
-        return diagnosis, suspects, changes
+        return diagnosis, suspects, changes, {"at_equal_inputs": rest, "took_over": version}
 
     def _same_time(self, finding: Finding) -> list[dict[str, str]]:
         """What else went off when this did: volume, deliveries, labels, service; and columns that are not there any more."""
@@ -271,15 +276,16 @@ class _Judge:
         return self.profiles[first, last]
 
     def _took_over(self, finding: Finding, profile: pl.DataFrame) -> str:
-        """The version that serves most since the trouble began, if it did not before."""
+        """The version that served most when the trouble began, if it did not before; one that came later did not begin it."""
         if not profile.height:
             return ""
         before, after = self._periods(finding)
         slack = dt.timedelta(days=windows_of(self.spec)[1] if finding.layer == PERFORMANCE else 2)
         served = causes.versions(profile, Period(before.first, after.last))
-        earlier = {v for day, v in served.items() if day < finding.since - slack}
-        now = [served[day] for day in sorted(served) if day >= finding.since]
-        return now[-1] if now and earlier and now[-1] not in earlier else ""
+        earlier = {version for day, version in served.items() if day < finding.since - slack}
+        onset = [served[day] for day in sorted(served) if day >= finding.since][:2]
+        new = [version for version in onset if version not in earlier]
+        return new[-1] if earlier and new else ""
 
     def _version(self, finding: Finding) -> str:
         before, after = self._periods(finding)

@@ -198,6 +198,35 @@ def test_what_began_on_the_same_day_is_named_beside_it():
     assert "amount is not delivered any more" in gone["diagnosis"]
 
 
+def served_by(changes):
+    """Profiles of days on which versions took over: {day number: version}."""
+
+    def profile_of(first, last):
+        rows = []
+        for n in range(120):
+            version = changes[max(start for start in changes if start <= n)]
+            cell = {"role": "production", "version": version, "feature": "amount", "segment": "", "bin": n % 3}
+            sums_of = {"rows": 400, "labeled": 400, "loss": 4000, "score": 400}
+            rows.append({"event_date": day(n), **cell, **sums_of})
+        return pl.DataFrame(rows).filter(pl.col("event_date").is_between(first, last))
+
+    return profile_of
+
+
+@pytest.mark.parametrize(
+    ("took_over", "action"),
+    [(40, "roll_back"), (36, "roll_back"), (20, "retrain"), (50, "retrain"), (44, "retrain")],
+)
+def test_only_a_version_that_took_over_when_the_trouble_began_is_rolled_back(took_over, action):
+    nights = [(n, [auc(n, 0.9 if n - 7 < 40 else 0.75 - 0.002 * n)]) for n in range(80)]
+    judgements = judged(nights, profile_of=served_by({0: "1", took_over: "2"}))
+    said = [
+        i["recommended_action"] for j in judgements for i in j.incidents.iter_rows(named=True) if i["state"] == "open"
+    ]
+    assert len(said) > 28
+    assert set(said) == {action}
+
+
 def test_severity_rises_and_never_falls():
     judgements = story([*USUAL, 0.09, 0.09, 0.9, 0.09])
     assert [j.incidents["severity"].to_list() for j in judgements[11:]] == [["warning"], ["critical"], ["critical"]]
