@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -17,17 +18,29 @@ def element(tag: str, *children: Child, **attributes: Any) -> Markup:
     Markup('<text x="1" class="tick">a &lt; b</text>')
     """
     given = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{escape(printable(_short(value)))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
         for name, value in attributes.items()
         if value is not None
     )
-    inside = joined(*children)
-    return Markup(f"<{tag}{given}>{inside}</{tag}>")  # noqa: S704 - tag and names are ours, all else is escaped above
+    return Markup(f"<{tag}{given}>{_inside(children)}</{tag}>")  # noqa: S704 - tag and names are ours, all else is escaped
 
 
 def joined(*children: Child) -> Markup:
     """Children one after the other, those that are no markup yet escaped."""
-    return Markup("").join(escape(printable(child)) for child in children if child is not None)
+    return Markup(_inside(children))  # noqa: S704 - escaped one by one
+
+
+def _inside(children: Iterable[Child]) -> str:
+    return "".join(
+        child if isinstance(child, Markup) else str(escape(printable(child))) for child in children if child is not None
+    )
+
+
+def _attribute(value: object) -> str:
+    """A value of an attribute; coordinates need no more than hundredths."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
+    return str(escape(printable(value)))
 
 
 _UNSEEN = {
@@ -47,10 +60,3 @@ def printable(text: Any) -> Any:
     a\u202eb
     """
     return text.translate(_UNSEEN) if isinstance(text, str) and not isinstance(text, Markup) else text
-
-
-def _short(value: Any) -> Any:
-    """Coordinates need no more than hundredths."""
-    if isinstance(value, float):
-        return f"{value:.2f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
-    return value
