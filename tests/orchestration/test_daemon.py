@@ -67,7 +67,7 @@ class Dagster:
         assert "errors" not in document, document
         return document["data"]
 
-    def until(self, look: Callable[[], bool], seconds: float) -> None:
+    def until(self, look: Callable[[], bool], seconds: float, every: float = 0.5) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -75,7 +75,7 @@ class Dagster:
                     return
             except OSError:
                 pass
-            time.sleep(0.5)
+            time.sleep(every)
         raise TimeoutError(f"not within {seconds} s")
 
 

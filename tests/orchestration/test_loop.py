@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from mlobs_pipelines.act.ledger import Ledger
@@ -18,6 +20,7 @@ from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.orchestration.loop import loop_jobs, loop_sensors
 from mlobs_pipelines.orchestration.wiring import Wiring
 from mlobs_pipelines.registry import Registry
+from mlobs_pipelines.store.journal import decisions, verify
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import query
 from tests.act.small_home import DAYS, FIRST, LAST, day, finish_night, give_version, spec_of, write_lake
@@ -168,7 +171,7 @@ def test_looking_costs_no_import_of_mlflow_where_nothing_can_be_due(tmp_path):
 
 
 @pytest.mark.slow
-def test_with_a_real_daemon_and_a_real_mlflow_a_version_made_by_hand_is_compared_and_a_tag_promotes_it(
+def test_with_a_real_daemon_a_version_made_by_hand_is_compared_and_a_tag_promotes_it_though_mlflow_dies_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(tmp_path / "mlflow")
@@ -212,11 +215,28 @@ def test_with_a_real_daemon_and_a_real_mlflow_a_version_made_by_hand_is_compared
             row = Ledger(home, "m").find(decision_id)
             return str(row["status"]) if row else ""
 
+        def dies_while(decision_id: str, at_it: tuple[str, ...]) -> None:
+            """Kill MLflow as soon as the loop is at it, let the loop meet a dead server, and bring it back."""
+            dagster.until(lambda: status(decision_id) in at_it, 180, every=0.01)
+            server.kill()
+            time.sleep(8)
+            assert verify(home) == []
+            server.start()
+
+        dies_while("m:validate:2:1", ("approved", "running"))
         dagster.until(lambda: status("m:promote:2:1") == "pending", 180)
         client_of(server.uri).set_model_version_tag("m", "2", "mlobs.approve", "ann")
+        dies_while("m:promote:2:1", ("approved", "running"))
         dagster.until(lambda: status("m:promote:2:1") == "done", 180)
         assert registry.aliases() == {"champion": "2", "previous_champion": "1"}
         dagster.until(lambda: query(home, "select * from comparisons").height > 0, 60)
+        log = decisions(home, "m")
+        assert sorted(log.filter(status="done")["decision_id"]) == ["m:promote:2:1", "m:validate:2:1"], "each once"
+        said = log.filter(~pl.col("reason").str.starts_with("Waits: "))
+        assert said.filter(action="promote")["status"].to_list()[:2] == ["pending", "approved"]
+        assert said.filter(action="promote", status="approved")["actor"].to_list() == ["mlflow:ann"]
+        assert verify(home) == []
+        assert [v.version for v in registry.versions()] == ["1", "2"]
     finally:
         os.killpg(process.pid, signal.SIGINT)
         try:
