@@ -123,10 +123,13 @@ class MonitoredModel(dg.Component):
         return cls(parse_spec(attributes_text(file.read_text(encoding="utf-8"), index), file=file))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The same assets, checks, job and schedule as for a file in the home."""
+        """The same assets, checks, jobs, schedule and sensors as for a file in the home, and one that sends its alerts."""
+        from mlobs_pipelines.orchestration.alerts import outbox_sensor
         from mlobs_pipelines.orchestration.model import build_model
 
-        return build_model(Home(default_home()), self.spec)
+        home, spec = Home(default_home()), self.spec
+        sender = [outbox_sensor(home, [spec], name=f"{spec.model}_alerts")] if spec.alerts else []
+        return dg.Definitions.merge(build_model(home, spec), dg.Definitions(sensors=sender))
 
 
 def attributes_text(text: str, index: int) -> str:

@@ -50,6 +50,14 @@ def test_the_keys_of_a_models_file_make_the_same_definitions(spec_text: str) -> 
     assert {"card_fraud/raw_predictions", "card_fraud/label_facts", "card_fraud/metrics"} <= keys
 
 
+@pytest.mark.parametrize(("alerts", "sends"), [("", False), ("alerts: [{to: 'webhook+http://127.0.0.1:9/x'}]\n", True)])
+def test_a_component_sends_its_own_alerts_again_after_a_failure(spec_text: str, alerts: str, sends: bool) -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        folder = declared(sandbox, spec_text + alerts)
+        with sandbox.load_component_and_build_defs(defs_path=folder) as (_, defs):
+            assert ("card_fraud_alerts" in {sensor.name for sensor in defs.sensors or []}) is sends
+
+
 def test_values_are_taken_verbatim(spec_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATE", "0.25")
     text = spec_text.replace("  score: fraud_score\n", "  score: fraud_score\n  version: 1e3\n")
