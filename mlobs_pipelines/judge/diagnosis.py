@@ -269,13 +269,17 @@ def interval(s: Signal) -> str:
 
 
 def sentence(
-    title: str, segment: str, finding: Finding, suspects: Sequence[Mapping[str, object]], changes: Sequence[str]
+    title: str,
+    incident: Mapping[str, object],
+    finding: Finding,
+    suspects: Sequence[Mapping[str, object]],
+    changes: Sequence[str],
 ) -> str:
     """The diagnosis as a paragraph: what, where, since when, on how much, and the first suspect."""
     s = finding.leading
-    where = f"in {segment}" if segment else "in all rows"
+    where = f"in {finding.segment}" if finding.segment else "in all rows"
     counted = f"{s['labeled_rows']:,} labelled rows" if finding.layer == PERFORMANCE else f"{s['rows']:,} rows"
-    said = [f"{title}, {where}, since {finding.since}, on {counted} up to {s['window_end']}."]
+    said = [f"{title}, {where}, since {incident['since']}, on {counted} up to {s['window_end']}."]
     said.append(
         f"The effect is {s['effect']:.3g}; chance gives up to {s['chance']:.2g} here, and from {s['practical']:.2g} on it matters."
     )

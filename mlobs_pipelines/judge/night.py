@@ -190,7 +190,7 @@ class _Judge:
     ) -> None:
         incident.see(finding, self.night)
         text = sentence(
-            incident.title(diagnosis.title), finding.segment, finding, suspects, [c["detail"] for c in changes]
+            incident.title(diagnosis.title), incident.row, finding, suspects, [c["detail"] for c in changes]
         )
         incident.describe(diagnosis, finding, text)
         name = incident.row["incident_id"]
@@ -246,7 +246,8 @@ class _Judge:
         return found + [{"what": "schema", "detail": f"{name} is not delivered any more"} for name in gone]
 
     def _traced(self, finding: Finding) -> Finding:
-        """A performance that is off everywhere, at the segment that nearly all of the change in loss comes from."""
+        """A performance that is off everywhere, at the segment that nearly all of the change in loss comes from, if it is
+        off there, too."""
         if finding.layer != PERFORMANCE or finding.segment:
             return finding
         before, after = self._periods(finding)
@@ -258,7 +259,7 @@ class _Judge:
         for s in suspects:
             held = s["kind"] == "segment" and float(str(s["share"])) >= NEARLY_ALL and float(str(s["lower"])) >= MOST
             place = next((p for p in finding.places if p["segment"] == s["segment"]), None)
-            if held and place is not None and place["rows"] <= RARE * total:
+            if held and place is not None and place["breach"] and place["rows"] <= RARE * total:
                 return moved(finding, str(s["segment"]))
         return finding
 
