@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlobs_pipelines.act.alerts.message import plain
-from mlobs_pipelines.act.alerts.notify import base_url
 from mlobs_pipelines.act.people import incident
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.report.addresses import path_of
 from mlobs_pipelines.report.words import ACTIONS, KINDS, count, interval, metric_name, number
+from mlobs_pipelines.store.addresses import base_url, path_of
 from mlobs_pipelines.store.journal import current, decisions
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.people import ABOUT_INCIDENTS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import datetime as dt
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import dagster as dg
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration.partitions import partitions
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.addresses import base_url, path_of
 from mlobs_pipelines.store.layout import Home
 
 Progress = Callable[[str], None]
@@ -86,8 +86,7 @@ class Wiring:
 
 def page_of(model: str) -> str:
     """A model's live page: below ``MLOBS_URL``, where `mlobs serve` is reached."""
-    base = os.environ.get("MLOBS_URL") or "http://127.0.0.1:8700"
-    return f"{base.rstrip('/')}/models/{model}/"
+    return base_url() + path_of(model)
 
 
 def say(context: dg.AssetExecutionContext) -> Progress:

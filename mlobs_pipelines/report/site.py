@@ -17,7 +17,6 @@ from markupsafe import Markup
 
 from mlobs_pipelines import __version__
 from mlobs_pipelines.report import words
-from mlobs_pipelines.report.addresses import SECTIONS, Links, names, parts_of, path_of
 from mlobs_pipelines.report.markup import printable
 from mlobs_pipelines.report.read import Results
 from mlobs_pipelines.report.views.data import data_view
@@ -29,6 +28,7 @@ from mlobs_pipelines.report.views.model import model_view
 from mlobs_pipelines.report.views.overview import overview_view
 from mlobs_pipelines.report.views.segments import MOST, segment_names, segment_view, segments_view
 from mlobs_pipelines.report.views.versions import versions_view
+from mlobs_pipelines.store.addresses import SECTIONS, Links, names, parts_of, path_of
 from mlobs_pipelines.store.layout import Home
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
-from mlobs_pipelines.report.addresses import file_of
 from mlobs_pipelines.report.read import Results
 from mlobs_pipelines.report.site import page_of, paths_of
+from mlobs_pipelines.store.addresses import file_of
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
 

@@ -11,9 +11,9 @@ from html import unescape
 import pytest
 
 from mlobs_pipelines.report import site
-from mlobs_pipelines.report.addresses import parts_of
 from mlobs_pipelines.report.markup import printable
 from mlobs_pipelines.report.site import Live, paths, render
+from mlobs_pipelines.store.addresses import parts_of
 from mlobs_pipelines.store.journal import append
 from mlobs_pipelines.store.layout import Home
 from tests.report.hostile import PAYLOADS

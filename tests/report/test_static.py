@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from mlobs_pipelines.cli import main
-from mlobs_pipelines.report.addresses import coded
 from mlobs_pipelines.report.static import write
+from mlobs_pipelines.store.addresses import coded
 from mlobs_pipelines.store.layout import Home
 from tests.report.hostile import PAYLOADS
 from tests.report.reading import Reading

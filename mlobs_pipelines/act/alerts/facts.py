@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from mlobs_pipelines.act.alerts.message import Item, plain
 from mlobs_pipelines.act.alerts.news import News
+from mlobs_pipelines.store.addresses import path_of
 
 Row = Mapping[str, Any]
 
@@ -35,7 +35,7 @@ def item(
     row = told.row
     known = told.known
     key = f"{environment}:{known.dedup_key}" if environment else known.dedup_key
-    link = f"{base}/models/{quote(model, safe='')}/incidents/{quote(told.incident_id, safe='')}"
+    link = base + path_of(model, "incidents", told.incident_id)
     if row is None:
         return Item(
             incident_id=plain(told.incident_id),

@@ -7,7 +7,6 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from mlobs_pipelines.act.alerts import facts, memory
@@ -17,13 +16,12 @@ from mlobs_pipelines.act.alerts.news import News, news
 from mlobs_pipelines.act.alerts.outbox import Envelope
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.spec.model import AlertSpec, ModelSpec
+from mlobs_pipelines.store.addresses import base_url, path_of
 from mlobs_pipelines.store.journal import decisions
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.people import with_people
 from mlobs_pipelines.store.read import query
 from mlobs_pipelines.store.tables import INCIDENTS
-
-DEFAULT_URL = "http://127.0.0.1:8700"
 
 Row = dict[str, Any]
 
@@ -115,7 +113,7 @@ class _Writer:
             owner=plain(self.spec.owner or "", 100),
             waiting=facts.waiting(log, ids),
             still_open=len(others),
-            url=f"{base}/models/{quote(model, safe='')}/",
+            url=base + path_of(model),
             config_digest=_digest(self.spec),
             run_id=plain(run, 60),
         )
@@ -127,13 +125,6 @@ class _Writer:
         runs = query(self.home, f"select run_id from runs where model = {model} and arrival_date = date '{self.night}'")
         log = decisions(self.home, self.spec.model).unique("decision_id", keep="last", maintain_order=True).to_dicts()
         return causes, log, str(runs["run_id"][0]) if runs.height else ""
-
-
-def base_url() -> str:
-    """Where the live pages are reached, without a slash at the end: ``MLOBS_URL``, else this machine's own."""
-    given = os.environ.get("MLOBS_URL", "").strip().rstrip("/")
-    parts = urlsplit(given)
-    return given if parts.scheme in ("http", "https") and parts.netloc and not parts.query else DEFAULT_URL
 
 
 def _incidents(home: Home, model: str) -> list[Row]:

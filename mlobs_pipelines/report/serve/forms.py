@@ -8,7 +8,7 @@ from typing import Any
 
 from mlobs_pipelines.act import people
 from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.report.addresses import path_of
+from mlobs_pipelines.store.addresses import path_of
 from mlobs_pipelines.store.layout import Home
 
 ACTIONS = ("acknowledge", "silence", "resolve", "approve", "reject", "roll_back")

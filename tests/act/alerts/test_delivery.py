@@ -85,7 +85,7 @@ def test_a_night_is_one_message_to_each_channel_with_all_that_is_known(world, se
     assert first["suspects"] == ["segment country=NL (83 % of the change)"]
     assert first["same_time"] == ["version: version 2 came"]
     assert first["fingerprint"] == "all values are 100 times what they were"
-    assert first["url"] == "http://127.0.0.1:8700/models/card_fraud/incidents/card_fraud-20260310-input-one"
+    assert first["url"] == "http://127.0.0.1:8700/models/card_fraud/incidents/card_fraud-20260310-input-one/"
     assert document["run_id"] == "run-1"
     assert len(slack.got()) == 1
     assert "two" not in slack.got()[0]["body"]
@@ -107,7 +107,7 @@ def test_links_and_environment_come_from_outside(world, serve, monkeypatch):
     [put] = tell(world, incident("a/../<b>"))
     item = put.message.items[0]
     assert item.url == (
-        "https://ml.example.com/obs/models/card_fraud/incidents/card_fraud-20260310-input-a%2F..%2F%3Cb%3E"
+        "https://ml.example.com/obs/models/card_fraud/incidents/card_fraud-20260310-input-a~2F~2E~2E~2F~3Cb~3E/"
     )
     assert item.dedup_key == "staging:key-a/../<b>"
     assert put.message.group_key == "staging:card_fraud:2026-03-10"

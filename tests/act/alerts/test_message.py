@@ -61,7 +61,7 @@ def item(name="one", status="firing", **more):
         "same_time": ("version: version 2 came",),
         "advice": "Mend the source of amount.",
         "decisions": ("retrain: pending. Because. Agree with: mlobs approve d1",),
-        "url": f"http://127.0.0.1:8700/models/card_fraud/incidents/id-{name}",
+        "url": f"http://127.0.0.1:8700/models/card_fraud/incidents/id-{name}/",
     }
     return Item(**{**given, **more})
 
@@ -91,7 +91,7 @@ def test_the_text_says_all_that_a_person_on_call_asks():
         "Changed at the same time: version: version 2 came",
         "What to do: Mend the source of amount.",
         "mlobs approve d1",
-        "http://127.0.0.1:8700/models/card_fraud/incidents/id-one",
+        "http://127.0.0.1:8700/models/card_fraud/incidents/id-one/",
         "mlobs ack id-one",
         "Waiting for you: promote: pending. Better.",
         "2 more incidents are open",

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+LIVE = "http://127.0.0.1:8700"
+"""Where `mlobs serve` is, unless ``MLOBS_URL`` says otherwise."""
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]")
 LONGEST = 120
 """Characters of a name in an address; of a longer one the digest tells it apart."""
 
 SECTIONS = ("incidents", "segments", "versions", "fairness", "explanation", "decisions", "data")
+
+
+def base_url() -> str:
+    """Where the live pages are reached, without a slash at the end: ``MLOBS_URL``, else this machine's own."""
+    given = os.environ.get("MLOBS_URL", "").strip().rstrip("/")
+    parts = urlsplit(given)
+    return given if parts.scheme in ("http", "https") and parts.netloc and not parts.query else LIVE
 
 
 def coded(name: str) -> str:
