@@ -18,6 +18,7 @@ from mlobs_pipelines.cli.progress import Progress
 from mlobs_pipelines.cli.status import as_text, health, render, where
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration.due import nights_due
+from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.orchestration.run import run_model
 from mlobs_pipelines.simulate.demo import DEMO_QUERIES, MODEL, prepare
 from mlobs_pipelines.simulate.planted import Found, found, planted, unplanted
@@ -60,7 +61,9 @@ def run_demo(door: Door, *, days: int, seed: int) -> None:
     home = door.home
     started = time.monotonic()
     _clear(home)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # a demo leaves a team's registry alone, and uses its home's own
+    # A demo leaves a team's MLflow and Dagster alone, and uses its home's own: `make dev` shows its nights.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ["DAGSTER_HOME"] = str(dagster_home(home).absolute())
     with Progress("demo", quiet=door.as_json) as progress:
         facts = prepare(home, days=days, seed=seed, progress=progress.say)
         spec = load_spec(home.spec_file(MODEL))
@@ -212,9 +215,14 @@ def _title(door: Door, text: str) -> None:
     door.say(click.style(f"# {text}", bold=True))
 
 
+def _bare(path: Path) -> bool:
+    """Whether it is what `make dev` makes in a home without a model."""
+    return path.name == "dagster" or (path.name == "models" and path.is_dir() and not any(path.iterdir()))
+
+
 def _clear(home: Home) -> None:
     root = home.root
-    if root.exists() and any(root.iterdir()):
+    if root.exists() and any(path for path in root.iterdir() if not _bare(path)):
         if not (root / MARK).exists():
             raise UserError(f"{root} is not empty and no demo made it; give the demo a home of its own with --home DIR")
         shutil.rmtree(root)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from mlobs_pipelines.act import loop, people
 from mlobs_pipelines.cli.demo import ACTOR, beside, close_the_loop
+from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.simulate.planted import Found, planted
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.spec.model import ModelSpec
@@ -113,3 +118,19 @@ def test_a_loop_that_never_settles_does_not_keep_the_demo(home: Home, monkeypatc
     monkeypatch.setattr(loop, "advance", lambda home, spec: decide(home, f"again-{next(number)}", "retrain"))
     agreed = close_the_loop(home, load_spec(home.spec_file("card_fraud")), lambda _: None)
     assert 1 < len(agreed) < 20
+
+
+@pytest.mark.slow
+def test_the_demo_finds_its_faults_and_shows_them_in_pages_and_in_dagster(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.models.mkdir(parents=True)
+    dagster_home(home)  # as `make dev` leaves it
+    command = [sys.executable, "-m", "mlobs_pipelines.cli", "--home", str(home.root), "--json", "demo", "--days", "20"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert [p["verdict"] for p in said["planted"]] == ["quiet", "found"]
+    assert said["not_planted"] == []
+    assert "delivered more than once" in Path(said["pages"]).read_text(encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(home.root / "dagster")) as instance:
+        assert len(instance.get_materialized_partitions(dg.AssetKey(["card_fraud", "metrics"]))) == 20
