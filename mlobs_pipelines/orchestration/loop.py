@@ -6,6 +6,8 @@ The home's own store is asked only when its file changed. Nothing of this holds 
 """
 
 import datetime as dt
+import itertools
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +24,10 @@ from mlobs_pipelines.registry import Registry, RegistryError
 from mlobs_pipelines.registry.versions import CHAMPION
 
 WATCH_SECONDS = 30
+MOST_TRIES = 20
+
+DUE_TAG = "mlobs/due"
+"""Tag of a run: what was due when it was started."""
 
 JOBS: Mapping[str, tuple[str, str]] = {
     "retrain": ("retrain", "Trains a challenger where a decision to do so was approved."),
@@ -94,11 +100,33 @@ def _sensor(wiring: Wiring, name: str) -> dg.SensorDefinition:
             keys = list(look(wiring))
         except RegistryError as error:
             return dg.SkipReason(str(error))
-        requests = [dg.RunRequest(run_key=f"{job_name}:{'|'.join(keys)}")] if keys else []
+        if not keys:
+            return dg.SensorResult(run_requests=[], cursor=seen)
         # What is due is looked at again until it is done; a used run_key starts nothing.
-        return dg.SensorResult(run_requests=requests, cursor="due" if keys else seen)
+        due = f"{job_name}:{'|'.join(keys)}"
+        failed = _failed_tries(context.instance, job_name, due)
+        if failed and time.time() < (failed[0].end_time or 0.0) + _pause(len(failed)):
+            return dg.SensorResult(skip_reason=f"the last of {len(failed)} tries failed; waits", cursor="due")
+        run_key = f"{due}~{failed[0].dagster_run.run_id}" if failed else due
+        request = dg.RunRequest(run_key=run_key, tags={DUE_TAG: due})
+        return dg.SensorResult(run_requests=[request], cursor="due")
 
     return sensor
+
+
+def _failed_tries(instance: dg.DagsterInstance, job_name: str, due: str) -> list[dg.RunRecord]:
+    """Runs for the same as is due now that failed since one last ended well, newest first.
+
+    A run that MLflow's death took before it could write to the log left it as it was: what is due has the same key.
+    """
+    newest = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=MOST_TRIES)
+    same = [run for run in newest if run.dagster_run.tags.get(DUE_TAG) == due]
+    return list(itertools.takewhile(lambda run: run.dagster_run.status is dg.DagsterRunStatus.FAILURE, same))
+
+
+def _pause(tries: int) -> float:
+    """Seconds to wait after so many failed tries in a row: twice as long each time, up to ten minutes."""
+    return min(WATCH_SECONDS * 2.0 ** (tries - 1), 600.0)
 
 
 def _trainings(wiring: Wiring) -> Iterator[str]:

@@ -92,6 +92,26 @@ def test_while_a_job_is_at_it_no_other_is_started(wiring, instance):
     assert len(tick(wiring, "retrain", instance)[0]) == 1
 
 
+def test_what_failed_without_a_word_in_the_log_is_tried_again_after_a_pause_that_doubles(wiring, instance, monkeypatch):
+    propose(wiring, "m:retrain:i", "approved")
+    job = next(j for j in loop_jobs(wiring) if j.name == "m_retrain")
+    sensor = next(s for s in loop_sensors(wiring) if s.name == "m_retrain")
+    now = time.time()
+    keys: set[str] = set()
+    for pause in (30, 60, 120):
+        with dg.build_sensor_context(instance=instance) as context:
+            (request,) = sensor.evaluate_tick(context).run_requests or []
+        keys.add(str(request.run_key))
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=request.tags)
+        monkeypatch.setattr(time, "time", lambda: now)  # noqa: B023
+        instance.report_run_failed(run)
+        monkeypatch.setattr(time, "time", lambda: now + pause - 1)  # noqa: B023
+        assert tick(wiring, "retrain", instance) == ([], "due"), "too early"
+        now += pause + 1
+        monkeypatch.setattr(time, "time", lambda: now)  # noqa: B023
+    assert len(keys) == 3, "each try has its own key, else it would start nothing"
+
+
 def test_a_new_version_is_noticed_and_compared_by_the_job(wiring, instance):
     registry = champion(wiring)
     keys, cursor = tick(wiring, "validate_candidate", instance)
