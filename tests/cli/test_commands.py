@@ -16,6 +16,8 @@ from mlobs_pipelines.simulate.delivery import write_world
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
 
+pytestmark = pytest.mark.slow
+
 MODEL = "card_fraud"
 
 

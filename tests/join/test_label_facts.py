@@ -29,6 +29,8 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.join.night import JoinError, build, export, prepare
 from mlobs_pipelines.store.layout import Home
 
+pytestmark = pytest.mark.slow
+
 NIGHTS = [night(i) for i in range(10)]
 
 

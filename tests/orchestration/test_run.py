@@ -20,6 +20,8 @@ from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.read import metrics, query, runs
 
+pytestmark = pytest.mark.slow
+
 FIRST = dt.date(2026, 1, 1)
 SECOND = FIRST + dt.timedelta(days=1)
 THIRD = FIRST + dt.timedelta(days=2)

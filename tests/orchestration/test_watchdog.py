@@ -14,6 +14,8 @@ from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import query
 
+pytestmark = pytest.mark.slow
+
 FIRST = dt.date(2026, 1, 1)
 SECOND = FIRST + dt.timedelta(days=1)
 

@@ -10,6 +10,8 @@ import pytest
 from tests.real.logs import Log, prepare_adult
 from tests.real.replay import compare, metrics, once
 
+pytestmark = pytest.mark.slow
+
 ALL = (pl.col("window_start") == dt.date(2026, 3, 2)) & (pl.col("window_end") == dt.date(2026, 3, 6))
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.real.logs import Log, prepare_bike_hour
 from tests.real.replay import compare, metrics, once
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:

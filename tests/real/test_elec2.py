@@ -15,6 +15,8 @@ from mlobs_pipelines.store.tables import METRICS_KEY
 from tests.real.logs import Log, prepare_elec2, prepare_elec2_last_label
 from tests.real.replay import compare, metrics, once
 
+pytestmark = pytest.mark.slow
+
 CORRECTED = 40
 
 

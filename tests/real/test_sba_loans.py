@@ -10,6 +10,8 @@ import pytest
 from tests.real.logs import Log, prepare_sba_loans
 from tests.real.replay import compare, metrics, once
 
+pytestmark = pytest.mark.slow
+
 YEAR = (pl.col("window_start") == dt.date(2004, 1, 1)) & (pl.col("window_end") == dt.date(2004, 12, 31))
 
 

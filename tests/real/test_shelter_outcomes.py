@@ -8,6 +8,8 @@ import pytest
 from tests.real.logs import SHELTER_CLASSES, Log, prepare_shelter_outcomes
 from tests.real.replay import compare, metrics, once
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:

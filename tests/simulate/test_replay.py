@@ -13,6 +13,8 @@ from mlobs_pipelines.simulate.delivery import WorldFacts, write_world
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
 
+pytestmark = pytest.mark.slow
+
 MODEL = "card_fraud"
 
 
