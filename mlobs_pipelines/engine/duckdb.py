@@ -42,15 +42,22 @@ class OpenElsewhereError(UserError):
 class DuckDBEngine:
     """An in-memory DuckDB with bounded memory that spills to ``spill`` and loads no extension.
 
-    ``MLOBS_MEMORY`` (default 2GB) and ``MLOBS_THREADS`` (default: every core) bound it.
+    ``MLOBS_MEMORY`` (default 2GB) and ``MLOBS_THREADS`` (default: every core) bound it. ``ordered``: rows keep their order.
     """
 
-    def __init__(self, spill: Path | None = None, *, threads: int | None = None, memory: str | None = None) -> None:
+    def __init__(
+        self,
+        spill: Path | None = None,
+        *,
+        threads: int | None = None,
+        memory: str | None = None,
+        ordered: bool = False,
+    ) -> None:
         config: dict[str, Any] = {
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "memory_limit": memory or os.environ.get("MLOBS_MEMORY", "2GB"),
-            "preserve_insertion_order": False,
+            "preserve_insertion_order": ordered,
         }
         threads = threads or int(os.environ.get("MLOBS_THREADS", "0"))
         if threads:

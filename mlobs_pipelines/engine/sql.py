@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def name(identifier: str) -> str:
@@ -30,7 +31,7 @@ def bin_number(expression: str, edges: Sequence[float]) -> str:
         if low == high:
             return str(low)
         middle = (low + high) // 2
-        return f"case when {expression} < {float(edges[middle])!r}::double then {tree(low, middle)} else {tree(middle + 1, high)} end"
+        return f"case when {expression} < {number(edges[middle])} then {tree(low, middle)} else {tree(middle + 1, high)} end"
 
     return f"case when {expression} is null then null else {tree(0, len(edges))} end"
 
@@ -44,3 +45,56 @@ def clipped(expression: str, limit: float) -> str:
     """SQL for ``expression`` within +-limit; null stays null, which greatest() and least() alone would not keep."""
     bounded = f"greatest(least({expression}, {number(limit)}), {number(-limit)})"
     return f"case when {expression} is null then null else {bounded} end"
+
+
+Stage = Mapping[str, str]
+"""Columns, by name, that are made of those of earlier stages."""
+
+
+def staged(relation: str, stages: Iterable[Stage]) -> str:
+    """SQL for ``relation`` with the columns of the stages, each computed once a row and known to the stages after it."""
+    for stage in stages:
+        listed = ", ".join(f"{expression} as {column}" for column, expression in stage.items())
+        relation = f"(select *, {listed} from {relation})"
+    return relation
+
+
+_ODD = range(21, 1, -2)
+
+
+def octave(column: str, x: str, lowest: float = 1.0, most: int = 1000) -> list[Stage]:
+    """Stages that give ``column`` the whole k with x = m 2**k and m in [lowest, 2 lowest), and ``<column>_m`` that m.
+
+    For x above 0, and 1/2 < lowest <= 1; k is kept within +-``most``. The engine's logarithm is right but for its last bits: which k
+    it must be is told by comparisons, which are exact, and so are products with powers of two.
+    """
+    guess, near, m = f"{column}_guess", f"{column}_near", f"{column}_m"
+    low, high = number(lowest), number(2 * lowest)
+    return [
+        {guess: f"greatest(least(floor(log2({x})), {number(most)}), {number(-most)})"},
+        {near: f"({x}) * power({number(2)}, -{guess})"},
+        {
+            column: f"cast(greatest(least({guess} + case when {near} >= {high} then 1 when {near} < {low} then -1 else 0 end, "
+            f"{number(most)}), {number(-most)}) as bigint)"
+        },
+        {m: f"({x}) * power({number(2)}, -{column})"},
+    ]
+
+
+def natural_log(column: str, x: str) -> list[Stage]:
+    """Stages that give ``column`` the natural logarithm of ``x`` in [2**-52, 1], to the last few bits of a double.
+
+    Engines' own logarithms differ in the last bit, and then now and then in a sum of rounded values. This one is made of
+    operations that IEEE 754 defines: x = m 2**k with m in [sqrt(1/2), sqrt(2)), and log(m) = 2 artanh((m - 1) / (m + 1)).
+    """
+    k, s, z = (f"{column}_{part}" for part in "ksz")
+    m = f"{k}_m"
+    series = number(2 / _ODD[0])
+    for odd in _ODD[1:]:
+        series = f"({number(2 / odd)} + {z} * {series})"
+    return [
+        *octave(k, x, math.sqrt(0.5)),
+        {s: f"({m} - {number(1)}) / ({m} + {number(1)})"},
+        {z: f"{s} * {s}"},
+        {column: f"{k} * {number(math.log(2))} + {s} * ({number(2)} + {z} * {series})"},
+    ]

@@ -13,17 +13,11 @@ from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, score_edges, write_bins
-from mlobs_pipelines.profile.rows import load_facts, load_reference
-from mlobs_pipelines.profile.sums import (
-    FEATURE_SUMS,
-    QUALITY_SUMS,
-    TRAFFIC_SUMS,
-    feature_query,
-    output_columns,
-    output_queries,
-    quality_queries,
-    traffic_query,
-)
+from mlobs_pipelines.profile.embedded import count
+from mlobs_pipelines.profile.plan import Plan
+from mlobs_pipelines.profile.rows import admitted, load_reference
+from mlobs_pipelines.profile.sums import summed
+from mlobs_pipelines.profile.tables import COLUMNS, counted, empty
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.tasks import task_of
@@ -174,8 +168,9 @@ def write_reference(
     engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any], relation: str
 ) -> None:
     """Profile the reference's rows like a night's."""
-    load_reference(engine, spec, schema, relation)
-    for table, query in _tables(engine, spec, schema, bins).items():
+    plan = Plan(spec, schema, bins, {})
+    load_reference(engine, plan, relation)
+    for table, query in summed(engine, plan).items():
         if table != "traffic_profile":
             engine.write(f"select * from ({query}) order by all", home.reference_file(spec.model, table))
 
@@ -189,10 +184,10 @@ def _profile(
     batch: Sequence[dt.date],
 ) -> None:
     if schema is None:
-        tables = {name: f"select {_empty(sums)} where false" for name, sums in _COLUMNS.items()}
+        tables = {name: f"select {empty(sums)} where false" for name, sums in COLUMNS.items()}
     else:
-        load_facts(engine, home, spec, schema, batch)
-        tables = _tables(engine, spec, schema, bins)
+        plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
+        tables = counted(engine, plan, count(engine, home, plan, batch))
     for table, query in tables.items():
         engine.run(f"create or replace temp table profile_rows as {query}")
         for night in batch:
@@ -200,45 +195,3 @@ def _profile(
                 f"select * from profile_rows where arrival_date = date '{night.isoformat()}' order by all",
                 home.lake_file(spec.model, table, night),
             )
-
-
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "feature_profile": ("feature", "bin", *FEATURE_SUMS),
-    "output_profile": ("output", "bin", "rows", "labeled"),
-    "quality_profile": ("feature", *QUALITY_SUMS),
-    "traffic_profile": ("latency_bin", *TRAFFIC_SUMS),
-}
-
-
-def _empty(columns: Sequence[str]) -> str:
-    kinds = {"feature": "varchar", "output": "varchar", "bin": "integer", "latency_bin": "integer"}
-    keys = {"arrival_date": "date", "event_date": "date", "version": "varchar", "role": "varchar", "segment": "varchar"}
-    typed = {**keys, **{column: kinds.get(column, "bigint") for column in columns}}
-    return ", ".join(f"cast(null as {kind}) as {column}" for column, kind in typed.items())
-
-
-def _tables(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any] | None) -> dict[str, str]:
-    """SQL of each profile table over ``facts``; features are counted into temporary tables one by one."""
-    features = schema.features
-    frozen = bins["features"] if bins else {}
-    keys = f"select {_empty(_COLUMNS['feature_profile'])} where false"
-    engine.run(f"create or replace temp table feature_rows as {keys}")
-    for name in frozen:
-        engine.run(f"insert into feature_rows {feature_query(engine, spec, name, bins or {})}")
-    outputs = f"select {_empty(_COLUMNS['output_profile'])} where false"
-    if bins:
-        columns = ("output", "bin", *output_columns(spec, bins))
-        engine.run(f"create or replace temp table output_rows as select {_empty(columns)} where false")
-        for query in output_queries(spec, bins):
-            engine.run(f"insert into output_rows {query}")
-        outputs = "select * from output_rows"
-    empty_quality = f"select {_empty(_COLUMNS['quality_profile'])} where false"
-    engine.run(f"create or replace temp table quality_rows as {empty_quality}")
-    for query in quality_queries(engine, spec, features):
-        engine.run(f"insert into quality_rows {query}")
-    return {
-        "feature_profile": "select * from feature_rows",
-        "output_profile": outputs,
-        "quality_profile": "select * from quality_rows",
-        "traffic_profile": traffic_query(spec),
-    }

@@ -9,6 +9,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.ingest.segments import value_text
+from mlobs_pipelines.profile.plan import Plan, output_columns
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
@@ -17,11 +18,7 @@ KEYS = ("arrival_date", "event_date", "version", "role")
 
 def stored_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     """Columns of the lake's predictions that a profile needs beside its keys, quoted."""
-    outputs = {
-        "binary": ["score", "prediction"],
-        "multiclass": [*(f"score_{i}" for i in range(len(spec.classes))), "prediction"],
-        "regression": ["prediction"],
-    }[spec.task]
+    outputs = output_columns(spec)
     fields = [f"f_{name}" for name, kind in schema.fields.items() if kind != "embedding"]
     norms = [f"n_{name}" for name, kind in schema.features.items() if kind == "embedding"]
     return [sql.name(column) for column in [*outputs, *fields, *norms]]
@@ -44,11 +41,21 @@ def segment_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     ]
 
 
-def load_facts(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, nights: Sequence[dt.date]) -> None:
+def admitted(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema) -> dict[str, list[str]]:
+    """The admitted values of each segment field, by the name the spec gives it."""
+    files = sorted((home.lake(spec.model) / "segment_values").glob("*.parquet"))
+    values: dict[str, list[str]] = {}
+    for field, value in engine.rows(f"select distinct field, value from {scan(files)} order by all") if files else []:
+        values.setdefault(field, []).append(value)
+    return {name: values.get(schema.field(name), []) for cut in spec.segment_fields for name in cut}
+
+
+def load_facts(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt.date]) -> None:
     """Make the table ``facts``: a row per prediction (``arrived`` = 1) and per label fact (``sign`` = +1 or -1) of the nights.
 
     A label fact repeats its prediction's columns, so that a sum over ``facts`` can use both.
     """
+    spec, schema = plan.spec, plan.schema
     model = spec.model
     predictions = [home.lake_file(model, "predictions", night) for night in nights]
     label_files = [home.lake_file(model, "label_facts", night) for night in nights]
@@ -72,11 +79,13 @@ def load_facts(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema
             f"from label_facts l join {scan(files)} p on p.prediction_id = l.prediction_id and p.version = l.version "
             f"and p.role = l.role and p.arrival_date = l.prediction_arrival_date"
         )
-    engine.run(f"create or replace temp table facts as select *{segments} from ({' union all '.join(parts)})")
+    facts = sql.staged(f"(select *{segments} from ({' union all '.join(parts)}))", plan.stages)
+    engine.run(f"create or replace temp table facts as select * from {facts}")
 
 
-def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str) -> None:
+def load_reference(engine: DuckDBEngine, plan: Plan, relation: str) -> None:
     """Make the table ``facts`` of a reference: each row arrives with its label, where it has one."""
+    spec, schema = plan.spec, plan.schema
     present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     columns = ", ".join(
         column
@@ -101,7 +110,8 @@ def load_reference(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relati
         "create or replace temp table admitted as select distinct field, value from "
         + (f"({known}) where value is not null" if known else "(select '' as field, '' as value)")
     )
-    engine.run(f"create or replace temp table facts as select *{segments} from reference_rows")
+    facts = sql.staged(f"(select *{segments} from reference_rows)", plan.stages)
+    engine.run(f"create or replace temp table facts as select * from {facts}")
     engine.run("drop table reference_rows")
 
 

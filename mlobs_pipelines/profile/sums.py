@@ -8,14 +8,12 @@ from typing import Any
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
+from mlobs_pipelines.profile.plan import LATENCY, Plan
 from mlobs_pipelines.profile.rows import KEYS
+from mlobs_pipelines.profile.tables import COLUMNS, FEATURE_SUMS, QUALITY_SUMS, TRAFFIC_SUMS, empty, output_sums
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.tasks import task_of
-from mlobs_pipelines.tasks.base import ABSENT, SQUARE_BITS, octave_bin, standardised
-
-FEATURE_SUMS = ("rows", "score", "value", "value_sq", "labeled", "label", "loss", "loss_sq")
-QUALITY_SUMS = ("rows", "missing", "invalid", "out_of_range")
-TRAFFIC_SUMS = ("rows", "failed")
+from mlobs_pipelines.tasks.base import ABSENT, SQUARE_BITS, standardised
 
 
 def _total(expression: str, alias: str) -> str:
@@ -32,10 +30,13 @@ def _grouped(facts: str, cuts: int, fine: str, sums: Sequence[str], coarse: str 
     sets = ", ".join([f"({keys}, fine_bin)", *(f"({keys}, {s}, {segment_bin})" for s in segments)])
     segment = f"coalesce({', '.join([*segments, chr(39) * 2])})"
     number = "coalesce(fine_bin, coarse_bin)" if coarse and cuts else "fine_bin"
-    return (
+    profile = (
         f"select {keys}, {segment} as segment, cast({number} as integer) as bin, {', '.join(sums)} "
         f"from ({inner}) where fine_bin is not null group by grouping sets ({sets})"
     )
+    # A row of zeros, such as a label and its withdrawal leave, says nothing.
+    some = " or ".join(f"{total.rsplit(' as ', 1)[1]} <> 0" for total in sums)
+    return f"select * from ({profile}) where {some}"
 
 
 def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mapping[str, Any]) -> str:
@@ -85,18 +86,10 @@ def _values(pairs: Sequence[tuple[str, int]]) -> str:
     return f"select * from (values {listed}) as known(value, bin)"
 
 
-def output_columns(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
-    """Names of the sums of the task's output profile, in a fixed order."""
-    names: dict[str, None] = {"rows": None, "labeled": None}
-    for output in task_of(spec).outputs(bins):
-        names.update(dict.fromkeys([*output.at_prediction, *output.at_label]))
-    return list(names)
-
-
 def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
     """SQL for the profile of each output over the table ``facts``."""
     queries = []
-    columns = output_columns(spec, bins)
+    columns = output_sums(spec, bins)
     for output in task_of(spec).outputs(bins):
         of = {
             **{n: f"arrived * {e}" for n, e in output.at_prediction.items()},
@@ -139,7 +132,28 @@ def quality_queries(engine: DuckDBEngine, spec: ModelSpec, features: Mapping[str
 
 def traffic_query(spec: ModelSpec) -> str:
     """SQL for the traffic and latency counts over the table ``facts``."""
-    latency = f"coalesce({octave_bin('latency_ms')}, {ABSENT})"
+    latency = f"coalesce({LATENCY}, {ABSENT})"
     sums = [_total("arrived", "rows"), _total("case when failed then arrived else 0 end", "failed")]
     profile = _grouped("(select * from facts where arrived = 1)", len(spec.segment_fields), latency, sums)
     return f"select {', '.join(KEYS)}, segment, bin as latency_bin, {', '.join(TRAFFIC_SUMS)} from ({profile})"
+
+
+def summed(engine: DuckDBEngine, plan: Plan) -> dict[str, str]:
+    """SQL of each profile table over the table ``facts``; features are counted into temporary tables one by one."""
+    spec, bins = plan.spec, plan.bins
+    engine.run(f"create or replace temp table feature_rows as select {empty(COLUMNS['feature_profile'])} where false")
+    for name in bins["features"] if bins else {}:
+        engine.run(f"insert into feature_rows {feature_query(engine, spec, name, bins or {})}")
+    outputs = ("output", "bin", *output_sums(spec, bins)) if bins else COLUMNS["output_profile"]
+    engine.run(f"create or replace temp table output_rows as select {empty(outputs)} where false")
+    for query in output_queries(spec, bins) if bins else []:
+        engine.run(f"insert into output_rows {query}")
+    engine.run(f"create or replace temp table quality_rows as select {empty(COLUMNS['quality_profile'])} where false")
+    for query in quality_queries(engine, spec, plan.schema.features):
+        engine.run(f"insert into quality_rows {query}")
+    return {
+        "feature_profile": "select * from feature_rows",
+        "output_profile": "select * from output_rows",
+        "quality_profile": "select * from quality_rows",
+        "traffic_profile": traffic_query(spec),
+    }

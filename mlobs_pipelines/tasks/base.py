@@ -27,6 +27,10 @@ ABSENT = -1_000_000
 """Bin of a value that was not logged where bins are logarithmic."""
 OCTAVE = 32
 """Logarithmic bins per doubling: each is 2.2 % wide."""
+FAR_OCTAVE = 64
+"""Logarithmic bins reach from 2**-64 to 2**65."""
+OCTAVE_BINS = (ABSENT, ZERO, *range(-FAR_OCTAVE * OCTAVE, (FAR_OCTAVE + 1) * OCTAVE))
+"""All logarithmic bins there are."""
 
 
 def _logistic(x: float) -> float:
@@ -44,14 +48,22 @@ scores near 0 and 1. They need no reference, so a model is measured from its fir
 class Output:
     """One binned output of a model and the sums kept per bin.
 
-    ``bin`` and the sums are SQL over a row of accepted predictions, ``at_label`` also over ``label``; sums are
-    bigint expressions that are added over rows, those of ``at_label`` times the fact's sign.
+    ``of`` is SQL for the number that is binned by ``edges``, or for the bin itself, one of ``numbers``. It and the sums are over a row of
+    accepted predictions with the task's ``stages``, those of ``at_label`` also over ``label``; sums are bigint
+    expressions that are added over rows, those of ``at_label`` times the fact's sign.
     """
 
     name: str
-    bin: str
+    of: str
+    edges: tuple[float, ...] | None = None
+    numbers: tuple[int, ...] = ()
     at_prediction: Mapping[str, str] = field(default_factory=dict)
     at_label: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def bin(self) -> str:
+        """SQL for the bin."""
+        return self.of if self.edges is None else sql.bin_number(self.of, self.edges)
 
 
 @dataclass(frozen=True)
@@ -145,17 +157,26 @@ def standardised(expression: str, center: float, unit: float) -> str:
     return sql.clipped(z, STANDARD_LIMIT)
 
 
-def octave_bin(expression: str) -> str:
-    """SQL for the logarithmic bin of a non-negative number: k means [2**(k/32), 2**((k+1)/32))."""
-    return (
-        f"case when {expression} is null then null when {expression} <= 0 then {ZERO} "
-        f"else cast(floor(log2({expression}) * {OCTAVE}) as integer) end"
-    )
+def octave_bin(column: str, x: str) -> list[sql.Stage]:
+    """Stages that give ``column`` the logarithmic bin of a non-negative number: k means [2**(k/32), 2**((k+1)/32)).
+
+    Made of comparisons with powers of two and their 32nd roots alone, so that engines agree also on the edges. Numbers
+    below 2**-64 or from 2**65 on share the first or last octave's bins.
+    """
+    octave = f"{column}_octave"
+    roots = [2.0 ** (k / OCTAVE) for k in range(1, OCTAVE)]
+    return [
+        *sql.octave(octave, f"case when {x} > 0 then {x} end", most=FAR_OCTAVE),
+        {
+            column: f"case when {x} is null then null when {x} <= 0 then {ZERO} "
+            f"else {octave} * {OCTAVE} + {sql.bin_number(f'{octave}_m', roots)} end"
+        },
+    ]
 
 
-def edges_of(bins: Mapping[str, Any], output: str) -> list[float]:
+def edges_of(bins: Mapping[str, Any], output: str) -> tuple[float, ...]:
     """The frozen edges of an output."""
-    return list(bins["outputs"][output]["edges"])
+    return tuple(bins["outputs"][output]["edges"])
 
 
 def octave_edges(bins: Ints) -> tuple[Floats, Floats]:

@@ -71,23 +71,25 @@ class Binary:
             f"(case when prediction is null then {by_score} else prediction = {sql.text(self.spec.positive_class)} end)"
         )
 
-    @property
-    def _log_loss(self) -> str:
+    def stages(self, bins: Mapping[str, Any]) -> list[sql.Stage]:
+        """What the sums are made of: the log loss and the squared error of a row."""
         p = f"greatest(least(score, {sql.number(1 - LOSS_CLIP)}), {sql.number(LOSS_CLIP)})"
-        return f"(-ln(case when {self._positive} then {p} else 1 - {p} end))"
-
-    @property
-    def _brier(self) -> str:
-        error = f"(score - case when {self._positive} then 1 else 0 end)"
-        return f"({error} * {error})"
+        return [
+            {
+                "share": f"case when {self._positive} then {p} else {sql.number(1)} - {p} end",
+                "error": f"score - case when {self._positive} then 1 else 0 end",
+            },
+            *sql.natural_log("log_share", "share"),
+            {"log_loss": "-log_share", "brier": "error * error"},
+        ]
 
     def row_sums(self, bins: Mapping[str, Any]) -> RowSums:
         """The score, whether the label is positive, and the log loss."""
         return RowSums(
             score=sql.fixed_point("score", UNIT_BITS),
             label=_count(self._positive),
-            loss=sql.fixed_point(self._log_loss, UNIT_BITS),
-            loss_sq=sql.fixed_point(f"{self._log_loss} * {self._log_loss}", SQUARE_BITS),
+            loss=sql.fixed_point("log_loss", UNIT_BITS),
+            loss_sq=sql.fixed_point("log_loss * log_loss", SQUARE_BITS),
         )
 
     def outputs(self, bins: Mapping[str, Any]) -> list[Output]:
@@ -96,7 +98,8 @@ class Binary:
         return [
             Output(
                 name="score",
-                bin=sql.bin_number("score", edges_of(bins, "score")),
+                of="score",
+                edges=edges_of(bins, "score"),
                 at_prediction={"rows": "1", "selected": _count(self._selected), "score": sums.score},
                 at_label={
                     "labeled": "1",
@@ -106,8 +109,8 @@ class Binary:
                     "labeled_score": sums.score,
                     "loss": sums.loss,
                     "loss_sq": sums.loss_sq,
-                    "brier": sql.fixed_point(self._brier, UNIT_BITS),
-                    "brier_sq": sql.fixed_point(f"{self._brier} * {self._brier}", UNIT_BITS),
+                    "brier": sql.fixed_point("brier", UNIT_BITS),
+                    "brier_sq": sql.fixed_point("brier * brier", UNIT_BITS),
                 },
             )
         ]

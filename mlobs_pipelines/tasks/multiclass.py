@@ -42,13 +42,17 @@ class Multiclass:
         cases = " ".join(f"when {sql.text(c)} then {i}" for i, c in enumerate(self.spec.classes))
         return f"(case {column} {cases} else {len(self.spec.classes)} end)"
 
-    @property
-    def _log_loss(self) -> str:
-        """Minus the log of the true class's share of the row's probabilities, as scikit-learn normalises them."""
+    def stages(self, bins: Mapping[str, Any]) -> list[sql.Stage]:
+        """What the sums are made of: minus the log of the true class's share of the row's probabilities, as
+        scikit-learn normalises them."""
         total = " + ".join(f"score_{i}" for i in range(len(self.spec.classes)))
         cases = " ".join(f"when {sql.text(c)} then score_{i}" for i, c in enumerate(self.spec.classes))
-        share = f"(case label {cases} else cast(0 as double) end) / ({total})"
-        return f"(-ln(greatest(least({share}, {sql.number(1 - LOSS_CLIP)}), {sql.number(LOSS_CLIP)})))"
+        share = f"(case label {cases} else {sql.number(0)} end) / ({total})"
+        return [
+            {"share": f"greatest(least({share}, {sql.number(1 - LOSS_CLIP)}), {sql.number(LOSS_CLIP)})"},
+            *sql.natural_log("log_share", "share"),
+            {"log_loss": "-log_share"},
+        ]
 
     def row_sums(self, bins: Mapping[str, Any]) -> RowSums:
         """The probability of the predicted class, whether the prediction was right, and the log loss."""
@@ -56,8 +60,8 @@ class Multiclass:
         return RowSums(
             score=sql.fixed_point(f"greatest({columns})", UNIT_BITS),
             label="case when prediction = label then 1 else 0 end",
-            loss=sql.fixed_point(self._log_loss, UNIT_BITS),
-            loss_sq=sql.fixed_point(f"{self._log_loss} * {self._log_loss}", SQUARE_BITS),
+            loss=sql.fixed_point("log_loss", UNIT_BITS),
+            loss_sq=sql.fixed_point("log_loss * log_loss", SQUARE_BITS),
         )
 
     def outputs(self, bins: Mapping[str, Any]) -> list[Output]:
@@ -67,13 +71,15 @@ class Multiclass:
         outputs = [
             Output(
                 name="prediction",
-                bin=self._index("prediction"),
+                of=self._index("prediction"),
+                numbers=tuple(range(size)),
                 at_prediction={"rows": "1"},
                 at_label={"labeled": "1", "correct": sums.label, "loss": sums.loss, "loss_sq": sums.loss_sq},
             ),
             Output(
                 name="confusion",
-                bin=f"({self._index('label')} * {size} + {self._index('prediction')})",
+                of=f"({self._index('label')} * {size} + {self._index('prediction')})",
+                numbers=tuple(range(size * size)),
                 at_label={"labeled": "1"},
             ),
         ]
@@ -82,7 +88,8 @@ class Multiclass:
             outputs.append(
                 Output(
                     name=f"class:{name}",
-                    bin=sql.bin_number(f"score_{i}", edges_of(bins, f"class:{name}")),
+                    of=f"score_{i}",
+                    edges=edges_of(bins, f"class:{name}"),
                     at_prediction={"rows": "1", "score": score},
                     at_label={
                         "labeled": "1",

@@ -14,6 +14,7 @@ from mlobs_pipelines.statistics.intervals import Estimate, mean
 from mlobs_pipelines.statistics.quantiles import quantile
 from mlobs_pipelines.statistics.regression import r2, root_mean_squared_error
 from mlobs_pipelines.tasks.base import (
+    OCTAVE_BINS,
     SQUARE_BITS,
     Distribution,
     Metric,
@@ -56,31 +57,37 @@ class Regression:
         """None: predictions have no natural scale, so their bins come from data."""
         return None
 
-    @staticmethod
-    def _error(bins: Mapping[str, Any]) -> str:
-        """SQL for prediction - label in units of the labels' spread."""
-        return f"({standardised('prediction - label', 0.0, bins['outputs']['error']['unit'])})"
+    def stages(self, bins: Mapping[str, Any]) -> list[sql.Stage]:
+        """What the sums are made of: prediction, label and error in units of the labels' spread."""
+        outputs = bins["outputs"]
+        unit = outputs["error"]["unit"]
 
-    @staticmethod
-    def _z(bins: Mapping[str, Any], output: str, column: str) -> str:
-        frozen = bins["outputs"][output]
-        return f"({standardised(column, frozen['center'], frozen['unit'])})"
+        def z(column: str) -> str:
+            return standardised(column, outputs[column]["center"], outputs[column]["unit"])
+
+        return [
+            {
+                "forecast": z("prediction"),
+                "target": z("label"),
+                "error": standardised("prediction - label", 0.0, unit),
+                "size": f"abs(prediction - label) / {sql.number(unit)}",
+            },
+            {"error_sq": "error * error", "target_sq": "target * target"},
+            *octave_bin("size_bin", "size"),
+        ]
 
     def row_sums(self, bins: Mapping[str, Any]) -> RowSums:
         """The standardised prediction and label, and the squared error in squared units."""
-        error = self._error(bins)
         return RowSums(
-            score=sql.fixed_point(self._z(bins, "prediction", "prediction"), SQUARE_BITS),
-            label=sql.fixed_point(self._z(bins, "label", "label"), SQUARE_BITS),
-            loss=sql.fixed_point(f"{error} * {error}", SQUARE_BITS),
-            loss_sq=sql.fixed_point(sql.clipped(f"{error} * {error} * {error} * {error}", MOMENT_LIMIT), SQUARE_BITS),
+            score=sql.fixed_point("forecast", SQUARE_BITS),
+            label=sql.fixed_point("target", SQUARE_BITS),
+            loss=sql.fixed_point("error_sq", SQUARE_BITS),
+            loss_sq=sql.fixed_point(sql.clipped("error_sq * error_sq", MOMENT_LIMIT), SQUARE_BITS),
         )
 
     def outputs(self, bins: Mapping[str, Any]) -> list[Output]:
         """Predictions with every sum a metric needs, labels and absolute errors for their distributions."""
         sums = self.row_sums(bins)
-        error = self._error(bins)
-        y = self._z(bins, "label", "label")
 
         def fixed(expression: str) -> str:
             return sql.fixed_point(sql.clipped(expression, MOMENT_LIMIT), SQUARE_BITS)
@@ -88,30 +95,33 @@ class Regression:
         return [
             Output(
                 name="prediction",
-                bin=sql.bin_number("prediction", edges_of(bins, "prediction")),
+                of="prediction",
+                edges=edges_of(bins, "prediction"),
                 at_prediction={"rows": "1", "value": sums.score},
                 at_label={
                     "labeled": "1",
-                    "error": fixed(error),
-                    "error_abs": fixed(f"abs({error})"),
+                    "error": fixed("error"),
+                    "error_abs": fixed("abs(error)"),
                     "error_sq": sums.loss,
                     "error_4": sums.loss_sq,
                     "target": sums.label,
-                    "target_sq": fixed(f"{y} * {y}"),
-                    "target_3": fixed(f"{y} * {y} * {y}"),
-                    "target_4": fixed(f"{y} * {y} * {y} * {y}"),
-                    "error_sq_target": fixed(f"{error} * {error} * {y}"),
-                    "error_sq_target_sq": fixed(f"{error} * {error} * {y} * {y}"),
+                    "target_sq": fixed("target_sq"),
+                    "target_3": fixed("target_sq * target"),
+                    "target_4": fixed("target_sq * target_sq"),
+                    "error_sq_target": fixed("error_sq * target"),
+                    "error_sq_target_sq": fixed("error_sq * target_sq"),
                 },
             ),
             Output(
                 name="label",
-                bin=sql.bin_number("label", edges_of(bins, "label")),
+                of="label",
+                edges=edges_of(bins, "label"),
                 at_label={"labeled": "1", "value": sums.label},
             ),
             Output(
                 name="error",
-                bin=octave_bin(f"abs(prediction - label) / {sql.number(bins['outputs']['error']['unit'])}"),
+                of="size_bin",
+                numbers=OCTAVE_BINS,
                 at_label={"labeled": "1"},
             ),
         ]

@@ -1,0 +1,182 @@
+"""The facts of some nights as batches of columns: a row group of a file of predictions each, for one worker."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.profile.cells import Coded, Names
+from mlobs_pipelines.profile.kernels import Places
+from mlobs_pipelines.store.layout import Home
+
+BATCH_ROWS = 100_000
+"""Row groups of several files are read as one batch up to about so many rows."""
+MOST_FACTS = 4_000_000
+"""Label facts that are found in the files of predictions at once, unless one night's predictions alone have more."""
+_EPOCH = dt.date(1970, 1, 1)
+
+
+Part = tuple[Path, int]
+"""A row group of a file of predictions."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Label facts about the rows of a batch: the row each is about, by night, with its sign."""
+
+    rows: Places
+    arrival: npt.NDArray[np.int32]
+    sign: npt.NDArray[np.int8]
+    label: pa.Array
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The predictions of some row groups as facts (``labels`` is None: they arrive), or label facts about some of them."""
+
+    parts: tuple[Part, ...]
+    labels: Labels | None = None
+
+    def read(self, columns: Sequence[str], categories: Sequence[str]) -> pa.Table:
+        """The columns of all rows; categories as numbers and a dictionary."""
+        tables = []
+        for path, group in self.parts:
+            with pq.ParquetFile(path, read_dictionary=list(categories)) as file:
+                tables.append(file.read_row_group(group, columns=list(columns), use_threads=False))
+        if len(tables) == 1:
+            return tables[0]
+        return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def arrived(home: Home, model: str, nights: Sequence[dt.date]) -> Iterator[Batch]:
+    """The predictions that arrived on the nights."""
+    parts: list[Part] = []
+    held = 0
+    for night in nights:
+        path = home.lake_file(model, "predictions", night)
+        for group, rows in enumerate(_row_groups(path)):
+            if parts and held + rows > BATCH_ROWS:
+                yield Batch(tuple(parts))
+                parts, held = [], 0
+            if rows:
+                parts.append((path, group))
+                held += rows
+    if parts:
+        yield Batch(tuple(parts))
+
+
+def _row_groups(path: Path) -> list[int]:
+    """Rows of each row group of a file."""
+    metadata = pq.read_metadata(path)
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.date]) -> Iterator[Batch]:
+    """The label facts of the nights, by the row groups of the predictions they are about."""
+    files = [home.lake_file(model, "label_facts", night) for night in nights]
+    about = engine.rows(f"select prediction_arrival_date, count(*) from {scan(files)} group by 1 order by 1")
+    chunk: list[dt.date] = []
+    facts = 0
+    for night, count in about:
+        if chunk and facts + count > MOST_FACTS:
+            yield from _found(engine, home, model, files, chunk)
+            chunk, facts = [], 0
+        chunk.append(night)
+        facts += count
+    if chunk:
+        yield from _found(engine, home, model, files, chunk)
+
+
+def _found(
+    engine: DuckDBEngine, home: Home, model: str, files: Sequence[Path], nights: Sequence[dt.date]
+) -> Iterator[Batch]:
+    """Label facts about the predictions of some nights, each with the row it is about.
+
+    Rows are found by 64-bit digests of their keys, which are far cheaper to compare than text. Every fact is about one
+    row, so if two keys should share a digest there are more pairs than facts, and the keys themselves are compared.
+    """
+    paths = [home.lake_file(model, "predictions", night) for night in nights]
+    dates = ", ".join(f"date '{night}'" for night in nights)
+    keys = "prediction_id, version, role"
+    facts = (
+        f"select hash({keys}) as digest, {keys}, prediction_arrival_date, arrival_date, sign, label "
+        f"from {scan(list(files))} where prediction_arrival_date in ({dates})"
+    )
+    predictions = (
+        f"select hash({keys}) as digest, {keys}, arrival_date, file_row_number "
+        f"from read_parquet([{', '.join(_text(path) for path in paths)}], union_by_name = true, file_row_number = true)"
+    )
+    ((wanted,),) = engine.rows(f"select count(*) from ({facts})")
+    exact = " and ".join(f"l.{key} = p.{key}" for key in keys.split(", "))
+    for condition in ("l.digest = p.digest", exact):
+        found = engine.table(
+            "select l.prediction_arrival_date as night, cast(p.file_row_number as bigint) as row, l.arrival_date, l.sign, l.label "
+            f"from ({facts}) l join ({predictions}) p on {condition} and p.arrival_date = l.prediction_arrival_date"
+        )
+        if found.num_rows == wanted:
+            break
+    yield from _by_row_group(paths, nights, found)
+
+
+def _by_row_group(paths: Sequence[Path], nights: Sequence[dt.date], found: pa.Table) -> Iterator[Batch]:
+    night, row = _days(found.column("night")), found.column("row").to_numpy()
+    order = np.lexsort((row, night)) if len(nights) > 1 else np.argsort(row, kind="stable")
+    label = found.column("label").combine_chunks()
+    arrival, sign = _days(found.column("arrival_date")), found.column("sign").to_numpy()
+
+    def batch(parts: Sequence[Part], rows: Sequence[Places], at: Sequence[Places]) -> Batch:
+        facts = np.concatenate(at)
+        labels = Labels(np.concatenate(rows), arrival[facts], sign[facts], label.take(pa.array(facts)))
+        return Batch(tuple(parts), labels)
+
+    parts: list[Part] = []
+    rows: list[Places] = []
+    facts: list[Places] = []
+    held = 0
+    for path, date in zip(paths, nights, strict=True):
+        day = (date - _EPOCH).days
+        mine = order[slice(*np.searchsorted(night[order], [day, day + 1]))]
+        sizes = _row_groups(path)
+        end = np.cumsum(sizes, dtype=np.int64)
+        bounds = np.searchsorted(row[mine], np.concatenate([[0], end]))
+        for group, size in enumerate(sizes):
+            at = mine[bounds[group] : bounds[group + 1]]
+            if not len(at):
+                continue
+            if parts and held + size > BATCH_ROWS:
+                yield batch(parts, rows, facts)
+                parts, rows, facts, held = [], [], [], 0
+            parts.append((path, group))
+            rows.append((row[at] - (end[group] - size) + held).astype(np.intp))
+            facts.append(at)
+            held += size
+    if parts:
+        yield batch(parts, rows, facts)
+
+
+def coded_dates(column: pa.Array) -> Coded:
+    """A column of dates, as days since 1970-01-01."""
+    return Coded.of(_days(column))
+
+
+def coded_names(column: pa.Array, names: Names) -> Coded:
+    """A column of text, or of categories, without nulls, as numbers of names."""
+    column = column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
+    return Coded(column.indices.to_numpy(), names(column.dictionary.to_pylist()))
+
+
+def _days(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    days: npt.NDArray[np.int32] = column.cast(pa.int32()).to_numpy()
+    return days
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

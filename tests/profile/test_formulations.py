@@ -1,0 +1,78 @@
+"""Two ways to count, in arrays and in SQL, and one result: every integer of every profile."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.ingest.schema import read_schema
+from mlobs_pipelines.profile import counting
+from mlobs_pipelines.profile.bins import read_bins
+from mlobs_pipelines.profile.embedded import count
+from mlobs_pipelines.profile.night import profile_nights
+from mlobs_pipelines.profile.plan import Plan
+from mlobs_pipelines.profile.rows import admitted, load_facts
+from mlobs_pipelines.profile.sums import summed
+from mlobs_pipelines.profile.tables import counted
+from mlobs_pipelines.store.layout import Home
+from tests.profile.lake import night, write_lake
+
+NIGHTS = 29
+
+
+def both(home: Home, spec, nights: list[dt.date]) -> tuple[dict[str, list], dict[str, list]]:
+    schema, bins = read_schema(home, "m"), read_bins(home.bins_file("m"))
+    assert schema is not None
+    with DuckDBEngine() as engine:
+        plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
+        arrays = rows(engine, counted(engine, plan, count(engine, home, plan, nights)))
+        load_facts(engine, home, plan, nights)
+        return arrays, rows(engine, summed(engine, plan))
+
+
+def rows(engine: DuckDBEngine, queries: dict[str, str]) -> dict[str, list]:
+    return {name: sorted(map(repr, pl.DataFrame(engine.table(query)).iter_rows())) for name, query in queries.items()}
+
+
+@pytest.fixture(scope="module", params=["binary", "multiclass", "regression"])
+def world(request, tmp_path_factory):
+    home, spec, _, _ = write_lake(tmp_path_factory.mktemp("lake"), request.param, NIGHTS)
+    profile_nights(home, spec, [night(i) for i in range(NIGHTS)])
+    return home, spec
+
+
+def test_arrays_and_sql_count_the_same(world):
+    home, spec = world
+    arrays, statements = both(home, spec, [night(i) for i in range(NIGHTS)])
+    assert {name: len(found) > 0 for name, found in arrays.items()} == dict.fromkeys(arrays, True)
+    assert arrays == statements
+
+
+@pytest.mark.parametrize("most_bytes", [0, 2**20])
+def test_what_does_not_fit_into_arrays_is_put_aside_and_counted_all_the_same(world, monkeypatch, most_bytes):
+    home, spec = world
+    nights = [night(i) for i in range(20, 26)]
+    expected, _ = both(home, spec, nights)
+    monkeypatch.setattr(counting, "MOST_BYTES", most_bytes)
+    assert both(home, spec, nights)[0] == expected
+
+
+def test_cuts_are_counted_apart_where_segments_are_many(world, monkeypatch):
+    home, spec = world
+    nights = [night(i) for i in range(20, 26)]
+    expected, _ = both(home, spec, nights)
+    monkeypatch.setattr("mlobs_pipelines.profile.cells.MOST_JOINT", 1)
+    assert both(home, spec, nights)[0] == expected
+
+
+def test_before_features_are_frozen_outputs_and_quality_are_counted(tmp_path: Path):
+    home, spec, _, _ = write_lake(tmp_path, "binary", 3)
+    profile_nights(home, spec, [night(i) for i in range(3)])
+    arrays, statements = both(home, spec, [night(i) for i in range(3)])
+    assert arrays["feature_profile"] == []
+    assert arrays["quality_profile"]
+    assert arrays == statements
