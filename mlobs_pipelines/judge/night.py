@@ -212,7 +212,7 @@ class _Judge:
         total = max((p["rows"] or 0 for p in finding.places if p["segment"] == ""), default=0)
         share = finding.leading["rows"] / total if total and finding.segment else 1.0
         suspects: list[Suspect] = []
-        rest: float | None = told["at_equal_inputs"] if told else None
+        rest: float | None = told.get("at_equal_inputs") if told else None
         version: str = told["took_over"] if told else ""
         changes: list[dict[str, str]] = []
         if told is None:

@@ -212,7 +212,7 @@ class _Worker:
             kept = np.flatnonzero(of.is_valid().to_numpy(zero_copy_only=False))
             of = of.drop_null()
         if output.edges is not None:
-            return self.plan.output_binners[i](of.to_numpy().astype(np.float64, copy=False)), kept
+            return self.plan.output_binners[i](of.to_numpy() + 0.0), kept
         if output.numbers == OCTAVE_BINS:
             return _octave_places(of), kept
         return of.to_numpy().astype(np.intp) - output.numbers[0], kept

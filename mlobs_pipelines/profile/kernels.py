@@ -43,11 +43,10 @@ class Binner:
     @staticmethod
     def of(edges: Sequence[float]) -> Binner:
         """A binner for ascending, finite edges, fewer than 65,536."""
-        e = np.asarray(edges, dtype=np.float64)
-        following = np.append(e, np.inf)
-        if len(e) < 2 or not np.isfinite(e[-1] - e[0]):
-            return Binner(e, np.zeros(0, np.uint16), following, len(e) + 1, None)
-        scale = (BUCKETS - 2) / float(e[-1] - e[0])
+        e = np.asarray(edges, dtype=np.float64) + 0.0  # no negative zero, whose bits lie apart
+        following = np.append(e, np.nan)  # no number is beyond
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            scale = (BUCKETS - 2) / (e[-1] - e[0]) if len(e) else np.nan
         best = Binner(e, np.zeros(0, np.uint16), following, STEPS + 1, None)
         for way in (scale if np.isfinite(scale) and scale > 0 else None, None):
             trial = Binner(e, np.zeros(0, np.uint16), following, 0, way)
@@ -61,9 +60,9 @@ class Binner:
 
     def _bucket(self, x: Floats) -> Places:
         if self._scale is not None:
-            at = (x - self.edges[0]) * self._scale
-            np.clip(at, -1.0, BUCKETS - 2.0, out=at)
-            with np.errstate(invalid="ignore"):  # NaN
+            with np.errstate(over="ignore", invalid="ignore"):  # far away, NaN
+                at = (x - self.edges[0]) * self._scale
+                np.clip(at, -1.0, BUCKETS - 2.0, out=at)
                 bucket: Places = (at + 1.0).astype(np.intp)
             return bucket
         high = x.view(np.uint32)[1::2] >> (32 - HIGH_BITS)
@@ -74,7 +73,7 @@ class Binner:
         return place
 
     def __call__(self, x: Floats) -> Places:
-        """Bin of each number, shape of ``x`` (contiguous, one axis); that of NaN is any bin."""
+        """Bin of each number, shape of ``x`` (contiguous, one axis, no negative zero); that of NaN is any bin."""
         if not len(self._low):
             return self._search(x)
         number = self._low.take(self._bucket(x), mode="clip").astype(np.intp)
@@ -86,7 +85,7 @@ class Binner:
         number = np.zeros(len(x), np.intp)
         for power in reversed(range(len(self.edges).bit_length())):
             step = 1 << power
-            probe = np.append(self._next, np.full(2 * step, np.inf))
+            probe = np.append(self._next, np.full(2 * step, np.nan))
             number += step * (x >= probe.take(number + (step - 1), mode="clip"))
         return number
 
@@ -120,4 +119,5 @@ def fixed_point(x: Floats, bits: int) -> Floats:
     count = x * 2.0**bits
     count += 0.5
     np.floor(count, out=count)
-    return np.nan_to_num(count, copy=False, nan=0.0)
+    count[np.isnan(count)] = 0.0
+    return count

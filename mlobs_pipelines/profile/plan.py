@@ -66,7 +66,7 @@ class Feature:
         """Places of numbers among the feature's bins; that of NaN is the one for missing values."""
         if self.binner is None:
             raise TypeError(f"{self.name} holds categories")
-        place = self.binner(x)
+        place = self.binner(x + 0.0)  # no negative zero
         place[np.isnan(x)] = self.own
         return place
 

@@ -1,0 +1,109 @@
+"""Bins by look-up are those of a search, and sums of whole numbers are whole."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlobs_pipelines.engine import sql
+from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.profile.cells import compact
+from mlobs_pipelines.profile.kernels import Binner, fixed_point, standardised, sums_by_cell
+from mlobs_pipelines.tasks.base import OCTAVE_BINS, ZERO, octave_bin
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def around(edges: list[float]) -> list[float]:
+    below = [math.nextafter(e, -math.inf) for e in edges]
+    above = [math.nextafter(e, math.inf) for e in edges]
+    return [*edges, *below, *above, 0.0, -0.0, 5e-324, -5e-324, 1e308, -1e308]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(finite, max_size=300, unique=True), st.lists(finite, max_size=50))
+def test_a_bin_is_the_count_of_edges_at_or_below_a_number(edges, values):
+    edges = sorted({e + 0.0 for e in edges})
+    x = np.array([*values, *around(edges)]) + 0.0
+    assert Binner.of(edges)(x).tolist() == np.searchsorted(edges, x, side="right").tolist()
+
+
+@pytest.mark.parametrize("spread", ["normal", "heavy", "close", "ties", "tiny", "exact powers"])
+def test_edges_of_any_spread_are_looked_up_exactly(spread):
+    rng = np.random.default_rng(1)
+    x = {
+        "normal": rng.standard_normal(20_000),
+        "heavy": rng.standard_cauchy(20_000) ** 3,
+        "close": 1e6 + rng.random(20_000) * 1e-6,
+        "ties": np.round(rng.exponential(30, 20_000), 1),
+        "tiny": rng.random(20_000) * 1e-310,
+        "exact powers": 2.0 ** rng.integers(-60, 60, 20_000),
+    }[spread]
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, 256), method="inverted_cdf"))
+    values = np.concatenate([x, around(edges.tolist())]) + 0.0
+    assert (Binner.of(edges)(values) == np.searchsorted(edges, values, side="right")).all()
+
+
+def test_a_missing_number_has_some_bin_and_no_warning():
+    assert 0 <= Binner.of([1.0, 2.0])(np.array([np.nan]))[0] <= 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-(2**53), 2**53)), min_size=1, max_size=200))
+def test_sums_are_exact_where_doubles_would_round(rows):
+    cell = np.array([c for c, _ in rows])
+    weights = np.array([float(w) for _, w in rows])
+    expected = [sum(int(w) for c, w in rows if c == k) for k in range(6)]
+    assert sums_by_cell(cell, 6, weights).tolist() == expected
+
+
+@given(st.lists(st.integers(-(2**40), 2**40), max_size=50))
+def test_compact_numbers_are_places_among_the_distinct_values(values):
+    distinct, place = compact(np.array(values, dtype=np.int64))
+    assert distinct.tolist() == sorted(set(values))
+    assert distinct[place].tolist() == values
+
+
+def test_fixed_point_and_standardised_are_those_of_the_sql():
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.standard_normal(5000) * 1e3, [1e300, -1e300, 0.0, 0.5 / 2**20, np.nan]])
+    z = standardised(x, 0.1, 3.0, 1000.0)
+    with DuckDBEngine(ordered=True, threads=1) as engine:
+        import pyarrow as pa
+
+        engine.register("numbers", pa.table({"x": pa.array(x, from_pandas=True)}))
+        of_sql = sql.clipped(f"(x - {sql.number(0.1)}) / {sql.number(3.0)}", 1000.0)
+        found = engine.table(f"select coalesce({sql.fixed_point(of_sql, 20)}, 0) as n from numbers").column("n")
+    assert found.to_pylist() == fixed_point(z, 20).tolist()
+
+
+def staged(stages: list[sql.Stage], column: str, values: np.ndarray) -> np.ndarray:
+    import pyarrow as pa
+
+    with DuckDBEngine(ordered=True, threads=1) as engine:
+        engine.register("numbers", pa.table({"x": values}))
+        return engine.table(f"select {column} from {sql.staged('numbers', stages)}").column(column).to_numpy()
+
+
+def test_the_logarithm_is_right_to_the_last_bits():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.random(20_000), 2.0 ** -rng.uniform(0, 52, 20_000), 1 - 2.0 ** -rng.uniform(1, 52, 20_000)])
+    x = np.clip(np.concatenate([x, 2.0 ** -np.arange(53.0)]), 2.0**-52, 1 - 2.0**-53)
+    found = staged(sql.natural_log("y", "x"), "y", x)
+    exact = np.log(x)
+    assert np.abs(found - exact).max() <= 4 * np.spacing(np.abs(exact).max())
+    assert (np.abs(found - exact) / np.abs(exact)).max() < 1e-15
+
+
+def test_logarithmic_bins_begin_on_their_edges():
+    k = np.arange(-640, 640)
+    edges = 2.0 ** np.floor(k / 32) * 2.0 ** ((k % 32) / 32)
+    x = np.concatenate([edges, np.nextafter(edges, 0), [0.0, -1.0, 1e-300, 1e300]])
+    found = staged(octave_bin("b", "x"), "b", x)
+    assert found[: len(k)].tolist() == k.tolist()
+    assert found[len(k) : 2 * len(k)].tolist() == (k - 1).tolist()
+    assert found[-4:].tolist() == [ZERO, ZERO, OCTAVE_BINS[2], OCTAVE_BINS[-1]]
