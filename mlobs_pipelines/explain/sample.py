@@ -32,10 +32,13 @@ def night_rows(
     files = [home.lake_file(spec.model, "predictions", night) for night in wanted]
     admitted = sorted((home.lake(spec.model) / "segment_values").glob("*.parquet"))
     engine.run(f"create or replace temp table admitted as select field, value from {scan(admitted)}")
-    first = (
-        "select arrival_date, prediction_id, version, place from (select arrival_date, prediction_id, version, "
-        "row_number() over (partition by arrival_date order by md5(prediction_id), prediction_id, version) as place "
-        f"from {scan(files)} where role = '{ROLE}' and not failed) where place <= {most}"
+    order = "md5(prediction_id), prediction_id, version"
+    # Night by night, for of an order with a limit the engine keeps no more rows than those.
+    first = " union all ".join(
+        f"(select arrival_date, prediction_id, version, row_number() over (order by {order}) as place from "
+        f"(select arrival_date, prediction_id, version from {scan([file])} where role = '{ROLE}' and not failed "
+        f"order by {order} limit {most}))"
+        for file in files
     )
     columns = ", ".join([*KEYS, "invalid_fields", *_fields(schema), *_segments(spec, schema)])
     found = engine.table(
