@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,6 +92,14 @@ class DuckDBEngine:
         """The result of a small query, as Python values."""
         relation = self._connection.sql(query)
         return relation.fetchall() if relation is not None else []
+
+    def keep(self, name: str, query: str) -> None:
+        """Make the result of a query a table of this session, in place of one of the same name."""
+        self.run(f"create or replace temp table {name} as {query}")
+
+    def scan(self, paths: Sequence[Path]) -> str:
+        """SQL for the rows of Parquet files, columns matched by name."""
+        return scan(list(paths))
 
     def register(self, view: str, data: Any) -> None:
         """Make an Arrow table readable under the name ``view``."""

@@ -4,6 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+class Engine(Protocol):
+    """What runs this SQL: the embedded engine, or a cluster's."""
+
+    def table(self, query: str) -> pa.Table:
+        """The result of a query, as Arrow."""
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The result of a small query, as Python values."""
+
+    def keep(self, name: str, query: str) -> None:
+        """Make the result of a query a table of this session, in place of one of the same name."""
+
+    def register(self, view: str, data: pa.Table) -> None:
+        """Make an Arrow table readable under a name."""
+
+    def scan(self, paths: Sequence[Path]) -> str:
+        """SQL for the rows of Parquet files, columns matched by name."""
+
+    def has_key(self, document: str, key: str) -> str:
+        """SQL for whether a JSON object (text, may be null) has a key."""
 
 
 def name(identifier: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -12,9 +12,8 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema
-from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.profile.night import ONBOARDING_NIGHTS
-from mlobs_pipelines.profile.rows import KEYS, segment_columns
+from mlobs_pipelines.profile.rows import KEYS, admitted, segment_columns
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 
@@ -30,8 +29,7 @@ def night_rows(
     :func:`cuts`; sorted by night and place in the sample.
     """
     files = [home.lake_file(spec.model, "predictions", night) for night in wanted]
-    admitted = sorted((home.lake(spec.model) / "segment_values").glob("*.parquet"))
-    engine.run(f"create or replace temp table admitted as select field, value from {scan(admitted)}")
+    known = admitted(engine, home, spec, schema)
     order = "md5(prediction_id), prediction_id, version"
     # Night by night, for of an order with a limit the engine keeps no more rows than those.
     first = " union all ".join(
@@ -40,7 +38,7 @@ def night_rows(
         f"order by {order} limit {most}))"
         for file in files
     )
-    columns = ", ".join([*KEYS, "invalid_fields", *_fields(schema), *_segments(spec, schema)])
+    columns = ", ".join([*KEYS, "invalid_fields", *_fields(schema), *_segments(spec, schema, known)])
     found = engine.table(
         f"select {columns} from {scan(files)} p join ({first}) using (arrival_date, prediction_id, version) "
         f"where role = '{ROLE}' and not failed order by arrival_date, place"
@@ -70,16 +68,8 @@ def reference_rows(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Sc
         "create or replace temp table explained_reference as select * from "
         f"({numbered}) order by md5(content || '#' || copy), content, copy limit {most}"
     )
-    fields = sorted({schema.field(name) for cut in cuts(spec) for name in cut})
-    known = [
-        f"select {sql.text(f)} as field, {value_text(f, schema.fields[f])} as value from explained_reference"
-        for f in fields
-    ] or ["select '' as field, '' as value"]
-    engine.run(
-        f"create or replace temp table admitted as select distinct field, value from ({' union all '.join(known)})"
-    )
     keys = f"cast(null as date) as arrival_date, cast(null as date) as event_date, '' as version, '{ROLE}' as role"
-    columns = ", ".join([keys, "invalid_fields", *_fields(schema), *_segments(spec, schema)])
+    columns = ", ".join([keys, "invalid_fields", *_fields(schema), *_segments(spec, schema, None)])
     return pl.DataFrame(
         engine.table(f"select {columns} from explained_reference order by md5(content || '#' || copy), content, copy")
     )
@@ -100,6 +90,6 @@ def _fields(schema: Schema) -> list[str]:
     return [sql.name(c) for c in [*(f"f_{name}" for name in schema.fields), *(f"n_{name}" for name in embeddings)]]
 
 
-def _segments(spec: ModelSpec, schema: Schema) -> list[str]:
-    whole = dict(zip(spec.segment_fields, segment_columns(spec, schema), strict=True))
+def _segments(spec: ModelSpec, schema: Schema, known: Mapping[str, Sequence[str]] | None) -> list[str]:
+    whole = dict(zip(spec.segment_fields, segment_columns(spec, schema, known), strict=True))
     return [f"{whole[cut]} as segment_{i}" for i, cut in enumerate(cuts(spec))]

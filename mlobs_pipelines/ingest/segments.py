@@ -23,9 +23,9 @@ def value_text(field: str, kind: str) -> str:
     """SQL for a field's value as a segment names it."""
     column = sql.name(f"f_{field}")
     if kind != "numeric":
-        return f"cast({column} as varchar)"
-    whole = f"abs({column}) < 1e15 and {column} = trunc({column})"
-    return f"case when {whole} then cast(cast({column} as bigint) as varchar) else cast({column} as varchar) end"
+        return f"cast({column} as string)"
+    whole = f"abs({column}) < 1e15 and {column} = floor({column})"
+    return f"case when {whole} then cast(cast({column} as bigint) as string) else cast({column} as string) end"
 
 
 def conditions(segment: str, fields: Mapping[str, str]) -> list[str]:

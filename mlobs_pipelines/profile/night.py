@@ -17,7 +17,7 @@ from mlobs_pipelines.profile.embedded import count
 from mlobs_pipelines.profile.plan import Plan
 from mlobs_pipelines.profile.rows import admitted, load_reference
 from mlobs_pipelines.profile.sums import summed
-from mlobs_pipelines.profile.tables import COLUMNS, counted, empty
+from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.tasks import task_of
@@ -170,9 +170,10 @@ def write_reference(
     """Profile the reference's rows like a night's."""
     plan = Plan(spec, schema, bins, {})
     load_reference(engine, plan, relation)
-    for table, query in summed(engine, plan).items():
+    for table, rows in summed(engine, plan).items():
         if table != "traffic_profile":
-            engine.write(f"select * from ({query}) order by all", home.reference_file(spec.model, table))
+            engine.register("profile_of_reference", rows)
+            engine.write("select * from profile_of_reference order by all", home.reference_file(spec.model, table))
 
 
 def _profile(
@@ -184,7 +185,10 @@ def _profile(
     batch: Sequence[dt.date],
 ) -> None:
     if schema is None:
-        tables = {name: f"select {empty(sums)} where false" for name, sums in COLUMNS.items()}
+        tables = {}
+        for name in COLUMNS:
+            engine.register(f"no_{name}", schema_of(None, name).empty_table())
+            tables[name] = f"select * from no_{name}"
     else:
         plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
         tables = counted(engine, plan, count(engine, home, plan, batch))

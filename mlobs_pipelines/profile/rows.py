@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.profile.plan import Plan, output_columns
@@ -24,16 +23,18 @@ def stored_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     return [sql.name(column) for column in [*outputs, *fields, *norms]]
 
 
-def segment_columns(spec: ModelSpec, schema: Schema) -> list[str]:
+def segment_columns(spec: ModelSpec, schema: Schema, admitted: Mapping[str, Sequence[str]] | None) -> list[str]:
     """SQL for each cut's segment of a row, such as ``country=DE & device=ios``.
 
-    A missing value is ``(missing)``; one beyond the admitted values (table ``admitted``) is ``(other)``.
+    A missing value is ``(missing)``; one beyond the ``admitted`` values (None: all are) is ``(other)``.
     """
 
     def value(name: str) -> str:
         field = schema.field(name)
         text = value_text(field, schema.fields[field])
-        known = f"select value from admitted where field = {sql.text(field)}"
+        if admitted is None:
+            return f"coalesce({text}, '(missing)')"
+        known = ", ".join(sql.text(v) for v in admitted.get(name, ())) or "null"
         return f"(case when {text} is null then '(missing)' when {text} in ({known}) then {text} else '(other)' end)"
 
     return [
@@ -41,16 +42,18 @@ def segment_columns(spec: ModelSpec, schema: Schema) -> list[str]:
     ]
 
 
-def admitted(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema) -> dict[str, list[str]]:
+def admitted(engine: sql.Engine, home: Home, spec: ModelSpec, schema: Schema) -> dict[str, list[str]]:
     """The admitted values of each segment field, by the name the spec gives it."""
     files = sorted((home.lake(spec.model) / "segment_values").glob("*.parquet"))
     values: dict[str, list[str]] = {}
-    for field, value in engine.rows(f"select distinct field, value from {scan(files)} order by all") if files else []:
+    for field, value in (
+        engine.rows(f"select distinct field, value from {engine.scan(files)} order by 1, 2") if files else []
+    ):
         values.setdefault(field, []).append(value)
     return {name: values.get(schema.field(name), []) for cut in spec.segment_fields for name in cut}
 
 
-def load_facts(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt.date]) -> None:
+def load_facts(engine: sql.Engine, home: Home, plan: Plan, nights: Sequence[dt.date]) -> None:
     """Make the table ``facts``: a row per prediction (``arrived`` = 1) and per label fact (``sign`` = +1 or -1) of the nights.
 
     A label fact repeats its prediction's columns, so that a sum over ``facts`` can use both.
@@ -59,16 +62,14 @@ def load_facts(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt
     model = spec.model
     predictions = [home.lake_file(model, "predictions", night) for night in nights]
     label_files = [home.lake_file(model, "label_facts", night) for night in nights]
-    admitted = sorted((home.lake(model) / "segment_values").glob("*.parquet"))
-    engine.run(f"create or replace temp table admitted as select field, value from {scan(admitted)}")
-    engine.run(f"create or replace temp table label_facts as select * from {scan(label_files)}")
+    engine.keep("label_facts", f"select * from {engine.scan(label_files)}")
     about = engine.rows("select distinct prediction_arrival_date from label_facts order by 1")
     columns = ", ".join(stored_columns(spec, schema))
-    segments = "".join(f", {segment} as segment_{i}" for i, segment in enumerate(segment_columns(spec, schema)))
-    label_type = "double" if spec.task == "regression" else "varchar"
+    segments = _segments(spec, schema, plan.admitted)
+    label_type = _label_type(spec)
     parts = [
         f"select 1 as arrived, 0 as sign, arrival_date, event_date, version, role, failed, latency_ms, invalid_fields, "
-        f"cast(null as {label_type}) as label, {columns} from {scan(predictions)}"
+        f"cast(null as {label_type}) as label, {columns} from {engine.scan(predictions)}"
     ]
     if about:
         files = [home.lake_file(model, "predictions", night) for (night,) in about]
@@ -76,49 +77,46 @@ def load_facts(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt
         parts.append(
             f"select 0 as arrived, l.sign, l.arrival_date, p.event_date, p.version, p.role, p.failed, p.latency_ms, "
             f"p.invalid_fields, cast(l.label as {label_type}) as label, {named} "
-            f"from label_facts l join {scan(files)} p on p.prediction_id = l.prediction_id and p.version = l.version "
+            f"from label_facts l join {engine.scan(files)} p on p.prediction_id = l.prediction_id and p.version = l.version "
             f"and p.role = l.role and p.arrival_date = l.prediction_arrival_date"
         )
     facts = sql.staged(f"(select *{segments} from ({' union all '.join(parts)}))", plan.stages)
-    engine.run(f"create or replace temp table facts as select * from {facts}")
+    engine.keep("facts", f"select * from {facts}")
 
 
-def load_reference(engine: DuckDBEngine, plan: Plan, relation: str) -> None:
-    """Make the table ``facts`` of a reference: each row arrives with its label, where it has one."""
+def load_reference(engine: sql.Engine, plan: Plan, relation: str) -> None:
+    """Make the table ``facts`` of a reference: each row arrives with its label, where it has one; all segments are known."""
     spec, schema = plan.spec, plan.schema
-    present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
+    present = set(engine.table(f"select * from {relation} limit 0").column_names)
     columns = ", ".join(
         column
         if column.strip('"').replace('""', '"') in present
         else f"cast(null as {_type_of(column, spec, schema)}) as {column}"
         for column in stored_columns(spec, schema)
     )
-    label_type = "double" if spec.task == "regression" else "varchar"
-    label = f"cast(label as {label_type})" if "label" in present else f"cast(null as {label_type})"
-    invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar)"
-    segments = "".join(f", {segment} as segment_{i}" for i, segment in enumerate(segment_columns(spec, schema)))
-    known = " union all ".join(
-        f"select {sql.text(field)} as field, {value_text(field, schema.fields[field])} as value from reference_rows"
-        for field in sorted({schema.field(name) for cut in spec.segment_fields for name in cut})
-    )
-    engine.run(
-        f"create or replace temp table reference_rows as select 1 as arrived, case when {label} is null then 0 else 1 end as sign, "
+    label = f"cast(label as {_label_type(spec)})" if "label" in present else f"cast(null as {_label_type(spec)})"
+    invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as string)"
+    rows = (
+        f"(select 1 as arrived, case when {label} is null then 0 else 1 end as sign, "
         f"cast(null as date) as arrival_date, cast(null as date) as event_date, '' as version, 'reference' as role, "
-        f"false as failed, cast(null as double) as latency_ms, {invalid} as invalid_fields, {label} as label, {columns} from {relation}"
+        f"false as failed, cast(null as double) as latency_ms, {invalid} as invalid_fields, {label} as label, {columns} from {relation})"
     )
-    engine.run(
-        "create or replace temp table admitted as select distinct field, value from "
-        + (f"({known}) where value is not null" if known else "(select '' as field, '' as value)")
-    )
-    facts = sql.staged(f"(select *{segments} from reference_rows)", plan.stages)
-    engine.run(f"create or replace temp table facts as select * from {facts}")
-    engine.run("drop table reference_rows")
+    facts = sql.staged(f"(select *{_segments(spec, schema, None)} from {rows})", plan.stages)
+    engine.keep("facts", f"select * from {facts}")
+
+
+def _segments(spec: ModelSpec, schema: Schema, admitted: Mapping[str, Sequence[str]] | None) -> str:
+    return "".join(f", {of} as segment_{i}" for i, of in enumerate(segment_columns(spec, schema, admitted)))
+
+
+def _label_type(spec: ModelSpec) -> str:
+    return "double" if spec.task == "regression" else "string"
 
 
 def _type_of(column: str, spec: ModelSpec, schema: Schema) -> str:
     name = column.strip('"').replace('""', '"')
     if name == "prediction":
-        return "double" if spec.task == "regression" else "varchar"
+        return _label_type(spec)
     if name.startswith("f_") and schema.fields.get(name[2:]) == "categorical":
-        return "varchar"
+        return "string"
     return "double"

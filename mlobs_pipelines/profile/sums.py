@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
 from mlobs_pipelines.profile.plan import LATENCY, Plan
 from mlobs_pipelines.profile.rows import KEYS
-from mlobs_pipelines.profile.tables import COLUMNS, FEATURE_SUMS, QUALITY_SUMS, TRAFFIC_SUMS, empty, output_sums
+from mlobs_pipelines.profile.tables import FEATURE_SUMS, QUALITY_SUMS, TRAFFIC_SUMS, output_sums, schema_of
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.tasks import task_of
 from mlobs_pipelines.tasks.base import ABSENT, SQUARE_BITS, standardised
@@ -39,7 +40,7 @@ def _grouped(facts: str, cuts: int, fine: str, sums: Sequence[str], coarse: str 
     return f"select * from ({profile}) where {some}"
 
 
-def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mapping[str, Any]) -> str:
+def feature_query(engine: sql.Engine, spec: ModelSpec, name: str, bins: Mapping[str, Any]) -> str:
     """SQL for the profile of one feature over the table ``facts``."""
     frozen = bins["features"][name]
     kind = frozen["kind"]
@@ -47,13 +48,12 @@ def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mappin
     absent = f"case when {engine.has_key('invalid_fields', name)} then {INVALID} else {MISSING} end"
     value = value_sq = "0"
     if kind == "categorical":
-        engine.run(
-            "create or replace temp table vocabulary as "
-            + _values(
-                [(v, i) for i, v in enumerate(frozen["vocabulary"])]
-                + [(v, len(frozen["vocabulary"])) for v in frozen["rare"]]
-            )
-        )
+        known = [
+            *((v, i) for i, v in enumerate(frozen["vocabulary"])),
+            *((v, len(frozen["vocabulary"])) for v in frozen["rare"]),
+        ]
+        values, numbers = pa.array([v for v, _ in known], pa.string()), pa.array([n for _, n in known], pa.int32())
+        engine.register("vocabulary", pa.table({"value": values, "bin": numbers}))
         facts = f"(select f.*, v.bin as known_bin from facts f left join vocabulary v on f.{column} = v.value)"
         fine = f"case when {column} is null then {absent} else coalesce(known_bin, {UNSEEN}) end"
         coarse = None
@@ -79,13 +79,6 @@ def feature_query(engine: DuckDBEngine, spec: ModelSpec, name: str, bins: Mappin
     return f"select {', '.join(KEYS)}, segment, {sql.text(name)} as feature, bin, {', '.join(FEATURE_SUMS)} from ({profile})"
 
 
-def _values(pairs: Sequence[tuple[str, int]]) -> str:
-    if not pairs:
-        return "select '' as value, 0 as bin where false"
-    listed = ", ".join(f"({sql.text(value)}, {number})" for value, number in pairs)
-    return f"select * from (values {listed}) as known(value, bin)"
-
-
 def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
     """SQL for the profile of each output over the table ``facts``."""
     queries = []
@@ -104,7 +97,7 @@ def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
     return queries
 
 
-def quality_queries(engine: DuckDBEngine, spec: ModelSpec, features: Mapping[str, str]) -> list[str]:
+def quality_queries(engine: sql.Engine, spec: ModelSpec, features: Mapping[str, str]) -> list[str]:
     """SQL for the quality counts of each feature over the table ``facts``."""
     queries = []
     for name in features:
@@ -138,22 +131,24 @@ def traffic_query(spec: ModelSpec) -> str:
     return f"select {', '.join(KEYS)}, segment, bin as latency_bin, {', '.join(TRAFFIC_SUMS)} from ({profile})"
 
 
-def summed(engine: DuckDBEngine, plan: Plan) -> dict[str, str]:
-    """SQL of each profile table over the table ``facts``; features are counted into temporary tables one by one."""
-    spec, bins = plan.spec, plan.bins
-    engine.run(f"create or replace temp table feature_rows as select {empty(COLUMNS['feature_profile'])} where false")
-    for name in bins["features"] if bins else {}:
-        engine.run(f"insert into feature_rows {feature_query(engine, spec, name, bins or {})}")
-    outputs = ("output", "bin", *output_sums(spec, bins)) if bins else COLUMNS["output_profile"]
-    engine.run(f"create or replace temp table output_rows as select {empty(outputs)} where false")
-    for query in output_queries(spec, bins) if bins else []:
-        engine.run(f"insert into output_rows {query}")
-    engine.run(f"create or replace temp table quality_rows as select {empty(COLUMNS['quality_profile'])} where false")
-    for query in quality_queries(engine, spec, plan.schema.features):
-        engine.run(f"insert into quality_rows {query}")
-    return {
-        "feature_profile": "select * from feature_rows",
-        "output_profile": "select * from output_rows",
-        "quality_profile": "select * from quality_rows",
-        "traffic_profile": traffic_query(spec),
+def summed(engine: sql.Engine, plan: Plan) -> dict[str, pa.Table]:
+    """Each profile table of the table ``facts``: the sums of every feature and output, one after the other."""
+    spec, bins = plan.spec, plan.bins or {}
+    queries = {
+        "feature_profile": (feature_query(engine, spec, name, bins) for name in bins.get("features", {})),
+        "output_profile": output_queries(spec, bins) if bins else [],
+        "quality_profile": quality_queries(engine, spec, plan.schema.features),
+        "traffic_profile": [traffic_query(spec)],
     }
+    # One by one, also the statements: that of a feature may need the vocabulary that was registered with it.
+    return {
+        name: pa.concat_tables(
+            [schema_of(plan, name).empty_table(), *(cast(engine.table(query), plan, name) for query in found)]
+        )
+        for name, found in queries.items()
+    }
+
+
+def cast(table: pa.Table, plan: Plan, name: str) -> pa.Table:
+    """A result with the column types of a profile table, whatever the engine made of them."""
+    return table.cast(schema_of(plan, name))

@@ -28,15 +28,26 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Columns after the keys and the segment; those of ``output_profile`` before the task's sums are known."""
 
-_KEYS = {"arrival_date": "date", "event_date": "date", "version": "varchar", "role": "varchar", "segment": "varchar"}
-_TEXT = pa.dictionary(pa.int32(), pa.string())
+_KEYS = {
+    "arrival_date": pa.date32(),
+    "event_date": pa.date32(),
+    "version": pa.string(),
+    "role": pa.string(),
+    "segment": pa.string(),
+}
 
 
-def empty(columns: Sequence[str]) -> str:
-    """SQL for the keys, the segment and some columns, all null."""
-    kinds = {"feature": "varchar", "output": "varchar", "bin": "integer", "latency_bin": "integer"}
-    typed = {**_KEYS, **{column: kinds.get(column, "bigint") for column in columns}}
-    return ", ".join(f"cast(null as {kind}) as {column}" for column, kind in typed.items())
+def columns(plan: Plan | None, table: str) -> tuple[str, ...]:
+    """The columns of a profile table after its keys and segment."""
+    if table == "output_profile" and plan is not None and plan.bins:
+        return ("output", "bin", *output_sums(plan.spec, plan.bins))
+    return COLUMNS[table]
+
+
+def schema_of(plan: Plan | None, table: str) -> pa.Schema:
+    """Names and types of all columns of a profile table; ``plan`` is None before a model has rows."""
+    kinds = {"feature": pa.string(), "output": pa.string(), "bin": pa.int32(), "latency_bin": pa.int32()}
+    return pa.schema([*_KEYS.items(), *((name, kinds.get(name, pa.int64())) for name in columns(plan, table))])
 
 
 def output_sums(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
@@ -51,7 +62,7 @@ def counted(engine: DuckDBEngine, plan: Plan, rows: Sequence[Rows]) -> dict[str,
     """SQL of each profile table over what was counted, which is registered with the engine."""
     sums = {
         "feature_profile": FEATURE_SUMS,
-        "output_profile": tuple(output_sums(plan.spec, plan.bins)) if plan.bins else ("rows", "labeled"),
+        "output_profile": columns(plan, "output_profile")[2:],
         "quality_profile": ("out_of_range",),
         "traffic_profile": TRAFFIC_SUMS,
     }
@@ -86,30 +97,30 @@ def _summed(relation: str, named: str, sums: Sequence[str]) -> str:
 def _registered(plan: Plan, found: Sequence[Rows], sums: Sequence[str]) -> pa.Table:
     """Rows of one table as Arrow, the same cell and bin as often as it was found; sums that an item has not are 0."""
     sizes = [len(rows.bins) for rows in found]
-    columns: dict[str, pa.Array] = {}
+    made: dict[str, pa.Array] = {}
     cells = [np.array([cell[:4] for cell in r.cells], np.int32).reshape(-1, 4)[r.place] for r in found]
     key = np.concatenate([np.zeros((0, 4), np.int32), *cells])
     names = pa.array(plan.names.listed, pa.string())
     for i, name in enumerate(("arrival_date", "event_date")):
-        columns[name] = pa.array(key[:, i], pa.int32()).cast(pa.date32())
+        made[name] = pa.array(key[:, i], pa.int32()).cast(pa.date32())
     for i, name in enumerate(("version", "role"), start=2):
-        columns[name] = pa.DictionaryArray.from_arrays(pa.array(key[:, i], pa.int32()), names)
+        made[name] = pa.DictionaryArray.from_arrays(pa.array(key[:, i], pa.int32()), names)
     segments: dict[str, int] = {}
     places = [np.zeros(0, np.int32)]
     for r in found:
         texts = (segment(r.cut, [plan.values[n][v] for n, v in zip(r.cut, c[4:], strict=True)]) for c in r.cells)
         places.append(np.array([segments.setdefault(t, len(segments)) for t in texts], np.int32)[r.place])
-    columns["segment"] = pa.DictionaryArray.from_arrays(np.concatenate(places), pa.array(list(segments), pa.string()))
+    made["segment"] = pa.DictionaryArray.from_arrays(np.concatenate(places), pa.array(list(segments), pa.string()))
     items = {name: i for i, name in enumerate(dict.fromkeys(r.item.name for r in found))}
     item = np.repeat(np.array([items[r.item.name] for r in found], np.int32), sizes)
-    columns["item"] = pa.DictionaryArray.from_arrays(item, pa.array(list(items), pa.string()))
-    columns["bin"] = pa.array(np.concatenate([np.zeros(0, np.int32), *(r.bins.astype(np.int32) for r in found)]))
+    made["item"] = pa.DictionaryArray.from_arrays(item, pa.array(list(items), pa.string()))
+    made["bin"] = pa.array(np.concatenate([np.zeros(0, np.int32), *(r.bins.astype(np.int32) for r in found)]))
     for name in sums:
         parts = [
             r.sums[r.item.sums.index(name)] if name in r.item.sums else np.zeros(len(r.bins), np.int64) for r in found
         ]
-        columns[name] = pa.array(np.concatenate([np.zeros(0, np.int64), *parts]))
-    return pa.table(columns)
+        made[name] = pa.array(np.concatenate([np.zeros(0, np.int64), *parts]))
+    return pa.table(made)
 
 
 def _text(value: str) -> str:

@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
@@ -31,11 +32,15 @@ def both(home: Home, spec, nights: list[dt.date]) -> tuple[dict[str, list], dict
         plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
         arrays = rows(engine, counted(engine, plan, count(engine, home, plan, nights)))
         load_facts(engine, home, plan, nights)
-        return arrays, rows(engine, summed(engine, plan))
+        return arrays, {name: listed(table) for name, table in summed(engine, plan).items()}
 
 
 def rows(engine: DuckDBEngine, queries: dict[str, str]) -> dict[str, list]:
-    return {name: sorted(map(repr, pl.DataFrame(engine.table(query)).iter_rows())) for name, query in queries.items()}
+    return {name: listed(engine.table(query)) for name, query in queries.items()}
+
+
+def listed(table: pa.Table) -> list[str]:
+    return sorted(map(repr, pl.DataFrame(table).iter_rows()))
 
 
 @pytest.fixture(scope="module", params=["binary", "multiclass", "regression"])
