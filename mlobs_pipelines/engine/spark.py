@@ -6,6 +6,7 @@ Needs the extra ``[spark]`` and Java. The session is the caller's, or one that t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,25 @@ if TYPE_CHECKING:
 
 DIALECT = {
     "spark.sql.ansi.enabled": "true",
-    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
-    "spark.sql.parser.escapedStringLiterals": "true",
+    "spark.sql.parser.escapedStringLiterals": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.caseSensitive": "false",
 }
-"""Settings with which Spark reads names, texts and overflows as the embedded engine does."""
+"""Settings with which Spark reads texts, times and overflows as the embedded engine does."""
+
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
+
+
+def spoken(query: str) -> str:
+    """A statement with its quoted names and texts as Spark quotes them, whatever they contain."""
+
+    def quoted(found: re.Match[str]) -> str:
+        text = found[0]
+        if text[0] == '"':
+            return "`" + text[1:-1].replace('""', '"').replace("`", "``") + "`"
+        return "'" + text[1:-1].replace("''", "'").replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+    return _QUOTED.sub(quoted, query)
 
 
 class SparkEngine:
@@ -49,15 +63,15 @@ class SparkEngine:
 
     def table(self, query: str) -> pa.Table:
         """The result of a query, as Arrow."""
-        return self._session.sql(query).toArrow()
+        return self._session.sql(spoken(query)).toArrow()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The result of a small query, as Python values."""
-        return [tuple(row) for row in self._session.sql(query).collect()]
+        return [tuple(row) for row in self._session.sql(spoken(query)).collect()]
 
     def keep(self, name: str, query: str) -> None:
         """Make the result of a query a table of this session, in place of one of the same name."""
-        frame = self._session.sql(query).persist()
+        frame = self._session.sql(spoken(query)).persist()
         frame.createOrReplaceTempView(name)
         before = self._kept.pop(name, None)
         if before is not None:
