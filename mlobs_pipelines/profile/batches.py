@@ -50,7 +50,9 @@ class Batch:
         tables = []
         for path, group in self.parts:
             with pq.ParquetFile(path, read_dictionary=list(categories)) as file:
-                tables.append(file.read_row_group(group, columns=list(columns), use_threads=False))
+                table = file.read_row_group(group, columns=list(columns), use_threads=False)
+            # Whether a column may be null is each file's own.
+            tables.append(pa.Table.from_arrays(table.columns, names=table.column_names))
         if len(tables) == 1:
             return tables[0]
         return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
