@@ -40,8 +40,8 @@ GROUND_MAY = {
 
 ONLY_IN = {
     "dagster": {"orchestration", "definitions"},
-    "dagster_dbt": {"orchestration"},
     "dagster_shared": {"orchestration"},
+    "dbt": {"engine"},  # in a process of its own
     "duckdb": {"engine"},
     "pyspark": {"engine"},
     "click": {"cli"},

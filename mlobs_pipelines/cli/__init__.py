@@ -179,15 +179,19 @@ def validate(door: Door, model: str | None, show_defaults: bool, json_schema: bo
 @command
 def run(door: Door, model: str, date: dt.datetime | None, first: dt.datetime | None, last: dt.datetime | None) -> None:
     """Run the night(s) of those arrival dates in order; without dates, every night that is due."""
-    from mlobs_pipelines.cli.progress import Progress
-    from mlobs_pipelines.orchestration.due import nights_between, nights_due
-    from mlobs_pipelines.orchestration.run import run_model
+    from mlobs_pipelines.engine import dbt
 
     if date and (first or last):
         raise click.UsageError("give --date, or --from and --to, not both")
     if bool(first) != bool(last):
         raise click.UsageError("--from and --to go together")
     spec = door.spec(model)
+    dbt.start(door.home)  # before the imports below, which take seconds too
+
+    from mlobs_pipelines.cli.progress import Progress
+    from mlobs_pipelines.orchestration.due import nights_between, nights_due
+    from mlobs_pipelines.orchestration.run import run_model
+
     if date:
         nights = [date.date()]
     elif first and last:

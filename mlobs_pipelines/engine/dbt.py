@@ -1,4 +1,4 @@
-"""dbt in a process of its own: where its project is, how it is started, and what it said when it failed."""
+"""dbt: where its project is, how it is asked to do something, and what it said when it failed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from mlobs_pipelines.engine.dbt_process import NodeResult, Waiting
 from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 
 PROJECT_FILES = ("*.yml", "plugins/*.py", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "tests/**/*.sql")
@@ -24,12 +23,15 @@ PROJECT_FILES = ("*.yml", "plugins/*.py", "macros/**/*.sql", "models/**/*.sql", 
 PARSED = "partial_parse.msgpack"
 """What dbt keeps of a parse in its target folder."""
 
-START = "from dbt.cli.main import cli; cli()"
-"""This interpreter's dbt, whatever PATH says; most of a build's 4 to 5 seconds go into importing it."""
+_WAITING = Waiting()
 
 
 class DbtError(UserError):
-    """dbt failed: what it said, and where its log is."""
+    """dbt failed: what it said, and where its log is; ``results`` are of the nodes that it came to."""
+
+    def __init__(self, said: str, results: Sequence[NodeResult] = ()) -> None:
+        super().__init__(said)
+        self.results = results
 
 
 @functools.cache
@@ -47,8 +49,8 @@ def project_dir() -> Path:
 
 
 def project_version() -> str:
-    """A short digest of the project's place and files and of dbt's own versions: equal digests parse alike."""
-    digest = hashlib.sha256(f"{project_dir()}\n".encode())
+    """A short digest of the project's place, target and files and of dbt's own versions: equal digests parse alike."""
+    digest = hashlib.sha256(f"{project_dir()}\n{os.environ.get('MLOBS_DBT_TARGET', '')}\n".encode())
     for package in ("dbt-core", "dbt-duckdb"):
         digest.update(f"{package} {importlib.metadata.version(package)}\n".encode())
     root = project_dir()
@@ -61,21 +63,18 @@ def project_version() -> str:
 def environment(home: Home, database: Path, working: Path) -> dict[str, str]:
     """Variables for dbt on one database file; ``working`` takes its target, log and spill folders.
 
-    A new target folder begins with the project as parsed for ``manifest``: what differs from database to database is
-    not in dbt's profile, so that dbt takes it for its own.
+    They name the project as parsed for ``manifest``: what differs from database to database is not in dbt's profile,
+    so that dbt takes it for its own.
 
     Raises:
         DbtError: the project cannot be parsed.
     """
-    parsed = working / "target" / PARSED
-    if not parsed.exists():
-        with published(parsed) as draft:
-            shutil.copyfile(manifest(home).with_name(PARSED), draft)
-    return _variables(database, working)
+    return _variables(database, working, manifest(home).with_name(PARSED))
 
 
-def _variables(database: Path | None, working: Path) -> dict[str, str]:
+def _variables(database: Path | None, working: Path, parsed: Path | None = None) -> dict[str, str]:
     return {
+        **({"DBT_PARTIAL_PARSE_FILE_PATH": str(parsed)} if parsed else {}),
         "DBT_PROJECT_DIR": str(project_dir()),
         "DBT_PROFILES_DIR": str(project_dir()),
         "DBT_TARGET_PATH": str(working / "target"),
@@ -86,50 +85,45 @@ def _variables(database: Path | None, working: Path) -> dict[str, str]:
     }
 
 
-def run_dbt(arguments: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Run dbt to its end with ``variables`` on top of this process's own.
+def start(home: Home) -> None:
+    """Start a dbt that gets ready while other work is done; the next ``run_dbt`` finds it."""
+    parsed = _parsed(home)
+    if parsed:
+        _WAITING.start({**os.environ, **_variables(None, home.warehouse, parsed.with_name(PARSED))})
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Within the block a dbt that has done its work stays ready for more: for many runs in one process."""
+    with _WAITING.kept():
+        yield
+
+
+def run_dbt(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[NodeResult, ...]:
+    """Run dbt to its end with ``variables`` on top of this process's own; gives what became of each node.
 
     The caller holds no connection to the database: it belongs to dbt meanwhile.
 
     Raises:
         DbtError: dbt failed; the text says which node and why, and names dbt's log.
     """
-    target = Path(variables["DBT_TARGET_PATH"])
-    (target / "run_results.json").unlink(missing_ok=True)
-    ended = subprocess.run(  # noqa: S603 - our own interpreter, arguments as a list
-        [sys.executable, "-c", START, "--quiet", "--no-use-colors", *arguments],
-        env={**os.environ, **variables},
-        cwd=variables["DBT_PROJECT_DIR"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if ended.returncode:
-        why = _failures(target / "run_results.json") or _last_words(ended.stdout) or f"exit status {ended.returncode}"
-        raise DbtError(f"dbt {arguments[0]} failed: {why}; see {Path(variables['DBT_LOG_PATH']) / 'dbt.log'}")
+    outcome = _WAITING.run(arguments, {**os.environ, **variables})
+    if not outcome.success:
+        why = _failures(outcome.results) or _line(outcome.said)
+        log = Path(variables["DBT_LOG_PATH"]) / "dbt.log"
+        raise DbtError(f"dbt {arguments[0]} failed: {why}; see {log}", outcome.results)
+    return outcome.results
 
 
-def _failures(results: Path) -> str:
+def _failures(results: Sequence[NodeResult]) -> str:
     """The nodes that failed and what each said, in one line; empty where dbt got to none."""
-    try:
-        nodes = json.loads(results.read_text(encoding="utf-8"))["results"]
-    except (OSError, ValueError, KeyError):
-        return ""
-    said = []
-    for node in nodes:
-        if node["status"] in {"error", "fail", "runtime error"}:
-            name = node["unique_id"].split(".")[2]
-            said.append(f"{name}: {' '.join(str(node['message'] or node['status']).split())[:300]}")
+    said = [f"{node.name}: {_line(node.message or node.status)[:300]}" for node in results if node.failed]
     more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""
     return "; ".join(said[:3]) + more
 
 
-def _last_words(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return " ".join(lines[-6:])[-500:]
+def _line(text: str) -> str:
+    return " ".join(text.split())[-500:]
 
 
 def manifest(home: Home) -> Path:
@@ -141,11 +135,9 @@ def manifest(home: Home) -> Path:
     Raises:
         DbtError: the project cannot be parsed.
     """
-    version = project_version()
-    folders = _cache(home)
-    for folder in folders:
-        if (folder / version / "manifest.json").exists():
-            return folder / version / "manifest.json"
+    if found := _parsed(home):
+        return found
+    version, folders = project_version(), _cache(home)
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -160,6 +152,20 @@ def manifest(home: Home) -> Path:
             shutil.rmtree(draft, ignore_errors=True)
         return folder / version / "manifest.json"
     raise DbtError(f"cannot write to any of {', '.join(map(str, folders))}")
+
+
+def _parsed(home: Home) -> Path | None:
+    """The manifest, where this version was parsed already."""
+    version = project_version()
+    places = (folder / version / "manifest.json" for folder in _cache(home))
+    return next((place for place in places if place.exists()), None)
+
+
+@functools.lru_cache(maxsize=8)
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a file that ``manifest`` gave says: nodes, sources and how they hang together. Not to be changed."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _cache(home: Home) -> list[Path]:

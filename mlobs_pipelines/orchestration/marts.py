@@ -6,12 +6,10 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster_dbt.dbt_manifest import validate_manifest
 
-from mlobs_pipelines.engine import dbt as project
 from mlobs_pipelines.orchestration import evidence
 from mlobs_pipelines.orchestration.alerts import tell
-from mlobs_pipelines.orchestration.dbt import ModelTranslator
+from mlobs_pipelines.orchestration.dbt import model_specs
 from mlobs_pipelines.orchestration.step import Result, step
 from mlobs_pipelines.orchestration.wiring import Wiring
 from mlobs_pipelines.store.journal import JournalError
@@ -47,16 +45,4 @@ def marts(wiring: Wiring) -> dg.AssetsDefinition:
 
 def mart_specs(wiring: Wiring) -> list[dg.AssetSpec]:
     """The stored marts of dbt's project as assets of this model; what they read of other things is left out."""
-    manifest = validate_manifest(project.manifest(wiring.home))
-    translator = ModelTranslator(wiring.model, wiring.partitions)
-    known = {wiring.key(name) for name in ("metrics", "runs", "incidents")}
-    found = {
-        node_id: translator.get_asset_spec(manifest, node_id, None)
-        for node_id, node in sorted(manifest["nodes"].items())
-        if node["resource_type"] == "model" and "marts" in node["fqn"] and node["config"]["materialized"] != "ephemeral"
-    }
-    known |= {spec.key for spec in found.values()}
-    return [
-        spec.replace_attributes(deps=[dep for dep in spec.deps if dep.asset_key in known], skippable=False)
-        for spec in found.values()
-    ]
+    return model_specs(wiring, ("marts",), known=("metrics", "runs", "incidents"))

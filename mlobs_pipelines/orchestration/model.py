@@ -45,5 +45,5 @@ def build_model(home: Home, spec: ModelSpec, *, first: dt.date | None = None) ->
             jobs=[nightly_job(wiring, written), *loop_jobs(wiring)],
             schedules=[nightly_schedule(wiring)],
             sensors=[last_night_sensor(wiring), *loop_sensors(wiring)],
-            resources={wiring.lock: model_lock(home, spec.model), wiring.dbt: dbt.dbt_resource()},
+            resources={wiring.lock: model_lock(home, spec.model)},
         )

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 
 from mlobs_pipelines.act.decide import decide as decide_night
+from mlobs_pipelines.engine import dbt
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
 from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.judge.night import judge_night
@@ -31,6 +32,7 @@ JUDGED = ("metrics", "signals", "causes", "incidents")
 
 def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
     """Accept what arrived on the nights into the lake; quarantine what can't be accepted."""
+    dbt.start(home)  # the join that follows finds it ready
     behind.mark(home, spec.model, nights)
     return ingest_nights(home, spec, list(nights), progress=progress)
 

@@ -50,11 +50,6 @@ class Wiring:
         return f"{self.model}_lock"
 
     @property
-    def dbt(self) -> str:
-        """Key of the resource that runs dbt for the model."""
-        return f"{self.model}_dbt"
-
-    @property
     def pool(self) -> str:
         return f"{self.model}_writer"
 

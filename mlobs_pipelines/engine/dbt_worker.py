@@ -1,0 +1,69 @@
+"""The process in which dbt runs: it gets ready first, then does what it is asked, one command a line.
+
+Getting ready is importing dbt, 2 to 3 seconds, and loading the parsed project: both are done before the first command
+comes. A line is a JSON object of ``environment`` (all of it) and ``arguments``; without arguments it only says what to
+get ready for. Each command is answered with one line: ``success``, ``said``, and of each node that was run its
+``node``, ``status``, ``message``, ``failures`` and ``seconds``. The process ends when nobody can ask any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from typing import Any
+
+
+def main() -> None:
+    """Serve the commands on standard input until it ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what dbt or its plugins print is no answer
+    import dbt.task.build  # noqa: F401 - commands would import it
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    def parsed() -> Any:
+        """The project as it was parsed before; a command changes its copy, so each gets its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            where = ["--target-path", folder, "--log-path", folder, "--log-level-file", "none"]
+            return dbtRunner().invoke(["--quiet", "--no-write-json", *where, "parse"]).result
+
+    manifest: Any = None
+    ready_for: str | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(os.environ["DBT_PROJECT_DIR"])
+        wanted = os.environ.get("DBT_PARTIAL_PARSE_FILE_PATH")
+        if wanted != ready_for:
+            manifest, ready_for = parsed() if wanted else None, wanted
+        arguments = request.get("arguments")
+        if not arguments:
+            continue
+        ended = dbtRunner(manifest=manifest).invoke(["--quiet", "--no-use-colors", *arguments])
+        manifest = ready_for = None
+        if DuckDBConnectionManager._ENV is not None:  # whoever asked opens the database next
+            DuckDBConnectionManager._ENV.close()
+            DuckDBConnectionManager.close_all_connections()
+        answer = {
+            "success": ended.success,
+            "said": str(ended.exception or ""),
+            "results": [
+                {
+                    "node": result.node.unique_id,
+                    "status": str(result.status),
+                    "message": str(result.message or ""),
+                    "failures": result.failures,
+                    "seconds": result.execution_time,
+                }
+                for result in getattr(ended.result, "results", ())
+            ],
+        }
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
