@@ -74,7 +74,7 @@ def environment(home: Home, database: Path, working: Path) -> dict[str, str]:
 
 def _variables(database: Path | None, working: Path, parsed: Path | None = None) -> dict[str, str]:
     return {
-        **({"DBT_PARTIAL_PARSE_FILE_PATH": str(parsed)} if parsed else {}),
+        **({"DBT_PARTIAL_PARSE_FILE_PATH": str(parsed), "DBT_WRITE_JSON": "false"} if parsed else {}),
         "DBT_PROJECT_DIR": str(project_dir()),
         "DBT_PROFILES_DIR": str(project_dir()),
         "DBT_TARGET_PATH": str(working / "target"),

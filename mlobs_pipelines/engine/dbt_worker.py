@@ -26,8 +26,8 @@ def main() -> None:
     def parsed() -> Any:
         """The project as it was parsed before; a command changes its copy, so each gets its own."""
         with tempfile.TemporaryDirectory() as folder:
-            where = ["--target-path", folder, "--log-path", folder, "--log-level-file", "none"]
-            return dbtRunner().invoke(["--quiet", "--no-write-json", *where, "parse"]).result
+            quiet = ["--quiet", "--no-write-json", "--log-path", folder, "--log-level-file", "none"]
+            return dbtRunner().invoke([*quiet, "parse", "--target-path", folder]).result
 
     manifest: Any = None
     ready_for: str | None = None

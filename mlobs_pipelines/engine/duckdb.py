@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 
 from mlobs_pipelines.engine import sql
@@ -102,7 +103,7 @@ class DuckDBEngine:
         return scan(list(paths))
 
     def register(self, view: str, data: Any) -> None:
-        """Make an Arrow table readable under the name ``view``."""
+        """Make an Arrow table or a Polars frame readable under the name ``view``."""
         self._connection.register(view, data)
 
     def register_filesystem(self, filesystem: Any) -> None:

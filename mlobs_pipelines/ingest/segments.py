@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
+import polars as pl
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
@@ -88,11 +88,8 @@ class SegmentValues:
 
     def write(self, night: date, path: Path) -> None:
         """Publish the values that a night admits."""
-        rows = self._new[night]
-        columns = {
-            "field": pa.array([f for f, _ in rows], pa.string()),
-            "value": pa.array([v for _, v in rows], pa.string()),
-            "arrival_date": pa.array([night] * len(rows), pa.date32()),
-        }
-        self._engine.register("segment_values_of_the_night", pa.table(columns))
+        rows = [(field, value, night) for field, value in self._new[night]]
+        # Polars, because PyArrow imports pandas to make an array of Python values
+        values = pl.DataFrame(rows, {"field": pl.String, "value": pl.String, "arrival_date": pl.Date}, orient="row")
+        self._engine.register("segment_values_of_the_night", values)
         self._engine.write("select * from segment_values_of_the_night", path)

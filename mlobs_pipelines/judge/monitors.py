@@ -6,8 +6,7 @@ The one place where thresholds are decided. A spec's ``monitors.overrides`` repl
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.tasks import HEADLINE
@@ -124,4 +123,4 @@ def critical_z(spec: ModelSpec, series: int) -> float:
     """How many standard errors chance must be outdone by, so that ``series`` numbers, each judged every night of a
     month in which nothing is wrong, give ``false_alarms_per_month`` breaches (Bonferroni)."""
     tests = 30 * max(series, 1)
-    return float(norm.isf(min(spec.monitors.false_alarms_per_month / tests, 0.05)))
+    return -NormalDist().inv_cdf(min(spec.monitors.false_alarms_per_month / tests, 0.05))

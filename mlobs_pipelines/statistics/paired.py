@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtrit
 
 from mlobs_pipelines.statistics import influence
 from mlobs_pipelines.statistics.influence import Bools, Floats, Influence, Ints
@@ -63,6 +62,8 @@ class Paired:
             return self.difference, self.difference
         if not self.freedom >= 1 or math.isnan(self.deviation):
             return math.nan, math.nan
+        from scipy.special import stdtrit  # takes a third of a second to import
+
         half = float(stdtrit(self.freedom, 1 - alpha / self.choices / 2)) * self.deviation
         return self.difference - half, self.difference + half
 
