@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOME_DIR ?= mlobs_home
 READY := $(VENV)/.ready
 
-.PHONY: install demo test check dev bench clean
+.PHONY: install demo test check dev bench bench-quick clean
 
 install: $(READY)
 
@@ -30,8 +30,10 @@ dev: $(READY)
 	MLOBS_HOME=$(abspath $(HOME_DIR)) DAGSTER_HOME=$$($(BIN)/python -m mlobs_pipelines.orchestration.instance $(abspath $(HOME_DIR))) \
 		$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks.speed.quick
+
+bench: bench-quick
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

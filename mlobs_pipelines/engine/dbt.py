@@ -25,6 +25,8 @@ PARSED = "partial_parse.msgpack"
 
 _WAITING = Waiting()
 
+_installed = functools.cache(importlib.metadata.version)
+
 
 class DbtError(UserError):
     """dbt failed: what it said, and where its log is; ``results`` are of the nodes that it came to."""
@@ -52,7 +54,7 @@ def project_version() -> str:
     """A short digest of the project's place, target and files and of dbt's own versions: equal digests parse alike."""
     digest = hashlib.sha256(f"{project_dir()}\n{os.environ.get('MLOBS_DBT_TARGET', '')}\n".encode())
     for package in ("dbt-core", "dbt-duckdb"):
-        digest.update(f"{package} {importlib.metadata.version(package)}\n".encode())
+        digest.update(f"{package} {_installed(package)}\n".encode())
     root = project_dir()
     for path in sorted({found for pattern in PROJECT_FILES for found in root.glob(pattern)}):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode())

@@ -28,8 +28,9 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
     """Accepted predictions and labels -> the prediction index and the label facts."""
     spec, home = wiring.spec, wiring.home
     facts = wiring.key("label_facts")
-    specs = model_specs(wiring, ("staging", "join"), known=("predictions", "labels"))
-    checks = test_specs(wiring, specs)
+    manifest = project.read_manifest(project.manifest(home))
+    specs = model_specs(wiring, manifest, ("staging", "join"), known=("predictions", "labels"))
+    checks = test_specs(manifest, specs)
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
         affected = behind.affected(home, spec.model, nights)
@@ -52,15 +53,17 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
     return step(wiring, "join", specs, work, checks)
 
 
-def model_specs(wiring: Wiring, folders: Sequence[str], known: Sequence[str]) -> list[dg.AssetSpec]:
+def model_specs(
+    wiring: Wiring, manifest: Mapping[str, Any], folders: Sequence[str], known: Sequence[str]
+) -> list[dg.AssetSpec]:
     """The stored models in some of the project's folders as assets of this model.
 
     Args:
         wiring: the monitored model, whose name is the first part of every key.
+        manifest: what dbt made of its project.
         folders: folders below ``models/``.
         known: sources that are assets too; what the models read of others is left out.
     """
-    manifest = project.read_manifest(project.manifest(wiring.home))
     nodes = [manifest["nodes"][name] for name in sorted(manifest["nodes"])]
     models = [n for n in nodes if n["resource_type"] == "model" and n["config"]["materialized"] != "ephemeral"]
     found = [model for model in models if model["fqn"][1] in folders]
@@ -85,9 +88,8 @@ def model_specs(wiring: Wiring, folders: Sequence[str], known: Sequence[str]) ->
     ]
 
 
-def test_specs(wiring: Wiring, assets: Sequence[dg.AssetSpec]) -> list[dg.AssetCheckSpec]:
+def test_specs(manifest: Mapping[str, Any], assets: Sequence[dg.AssetSpec]) -> list[dg.AssetCheckSpec]:
     """The project's tests of some models as checks that stop a run. A test of two models is of the first it names."""
-    nodes = project.read_manifest(project.manifest(wiring.home))["nodes"]
     keys = {asset.metadata["dbt/unique_id"]: asset.key for asset in assets}
     return [
         dg.AssetCheckSpec(
@@ -97,7 +99,7 @@ def test_specs(wiring: Wiring, assets: Sequence[dg.AssetSpec]) -> list[dg.AssetC
             description=test["description"] or None,
             metadata={"dbt/unique_id": name},
         )
-        for name, test in sorted(nodes.items())
+        for name, test in sorted(manifest["nodes"].items())
         if test["resource_type"] == "test" and (tested := test["depends_on"]["nodes"][0]) in keys
     ]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from mlobs_pipelines.engine import dbt as project
 from mlobs_pipelines.orchestration import evidence
 from mlobs_pipelines.orchestration.alerts import tell
 from mlobs_pipelines.orchestration.dbt import model_specs
@@ -45,4 +46,5 @@ def marts(wiring: Wiring) -> dg.AssetsDefinition:
 
 def mart_specs(wiring: Wiring) -> list[dg.AssetSpec]:
     """The stored marts of dbt's project as assets of this model; what they read of other things is left out."""
-    return model_specs(wiring, ("marts",), known=("metrics", "runs", "incidents"))
+    manifest = project.read_manifest(project.manifest(wiring.home))
+    return model_specs(wiring, manifest, ("marts",), known=("metrics", "runs", "incidents"))

@@ -92,7 +92,7 @@ def test_killed_with_its_dbt_at_random_moments_then_run_again_gives_the_same_dig
     kills = 2
     for _ in range(kills):
         child = start(home, "2026-01-04", LAST)
-        time.sleep(draw.uniform(3, 14))
+        time.sleep(draw.uniform(2, 8))
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate(timeout=60)
     run(home, "2026-01-04", LAST)
