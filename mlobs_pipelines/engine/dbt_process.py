@@ -72,6 +72,10 @@ class DbtProcess:
         self.get_ready(environment)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
