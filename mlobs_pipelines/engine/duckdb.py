@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
-import polars as pl
 import pyarrow as pa
 
 from mlobs_pipelines.engine import sql
