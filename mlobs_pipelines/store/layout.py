@@ -116,10 +116,15 @@ class Home:
 
 def nights(folder: Path) -> list[dt.date]:
     """Nights that a table's folder holds, ascending; files that are no night's are passed over."""
-    found = []
-    for path in folder.glob("*.parquet"):
-        try:
-            found.append(dt.date.fromisoformat(path.stem))
-        except ValueError:
-            continue
-    return sorted(found)
+    return sorted(night for path in folder.glob("*.parquet") if (night := night_of(path.name)))
+
+
+def night_of(file: str) -> dt.date | None:
+    """The night whose file has this name, if it is one's."""
+    name, _, suffix = file.rpartition(".")
+    if suffix != "parquet":
+        return None
+    try:
+        return dt.date.fromisoformat(name)
+    except ValueError:
+        return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import duckdb
@@ -15,100 +18,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import mlobs_pipelines.store as store
-from mlobs_pipelines.engine import dbt
-from mlobs_pipelines.engine.duckdb import DuckDBEngine
-from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.engine import dbt, sql
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, ReadOnlyDuckDB
 from mlobs_pipelines.store.read import StoreError
 from mlobs_pipelines.store.results import COLUMNS, publish
-from mlobs_pipelines.store.tables import INCIDENTS, METRICS, METRICS_KEY, RUNS
+from mlobs_pipelines.store.tables import METRICS, METRICS_KEY, RUNS
+from tests.store.world import back, conclude, night, number, spec_of, trouble
 
-FIRST = dt.date(2026, 1, 1)
 ROOT = Path(__file__).parents[2]
-
-
-def night(i):
-    return FIRST + dt.timedelta(days=i)
-
-
-def spec_of(model="m", task="binary"):
-    output = {"binary": {"score": "s"}, "regression": {"prediction": "p"}}[task]
-    return ModelSpec.model_validate(
-        {
-            "model": model,
-            "task": task,
-            "owner": "ml's@example.com",
-            "predictions": {"source": "a", "id": "i", "time": "t", **output},
-        }
-    )
-
-
-def number(metric="roc_auc", family="performance", value=0.5, end=0, days=1, as_of=None, status="ok", **more):
-    row = {
-        "model": "m",
-        "version": "",
-        "role": "production",
-        "family": family,
-        "metric": metric,
-        "subject": "",
-        "segment": "",
-        "window_start": night(end - days + 1),
-        "window_end": night(end),
-        "as_of": night(end if as_of is None else as_of),
-        "value": value,
-        "rows": 100,
-        "labeled_rows": 10,
-        "status": status,
-        "error_bound": 0.0,
-        "run_id": "r",
-    }
-    return {**dict.fromkeys(METRICS), **row, **more}
-
-
-def conclude(home, rows, model="m", status="done", error=None):
-    """Write metrics and runs as the nights in ``rows`` (by as_of) would."""
-    frame = pl.DataFrame([{**row, "model": model} for row in rows], schema=METRICS)
-    for (as_of,), part in frame.group_by("as_of"):
-        for name, table in (("metrics", part), ("runs", run(model, as_of, status, error))):
-            path = home.store_file(name, model, as_of)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            table.write_parquet(draft)
-            draft.replace(path)
-
-
-def trouble(home, model, severity, as_of=9, **more):
-    """An open incident of a model, as the files of a night have it."""
-    row = dict.fromkeys(INCIDENTS) | {"incident_id": f"{model}-{severity}", "model": model, "severity": severity}
-    row |= {"state": "open", "opened_as_of": night(as_of), "last_as_of": night(as_of), "since": night(as_of)}
-    row |= {"evidence": "{}", "kind": "data_fault", "as_of": night(as_of)} | more
-    path = home.store_file("incidents", model, night(as_of))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame([row], schema=INCIDENTS).write_parquet(path)
-
-
-def run(model, arrival, status="done", error=None):
-    at = dt.datetime.combine(arrival, dt.time(3))
-    return pl.DataFrame([("r", model, arrival, at, at, status, 100, 1, 10, error)], schema=RUNS, orient="row")
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A home whose working copy dbt has already set up: dbt takes seconds, and is asked once per version only."""
-    home = Home(tmp_path_factory.mktemp("built"))
-    conclude(home, [number()])
-    publish(home, [spec_of()])
-    return home
-
-
-@pytest.fixture
-def home(built, tmp_path):
-    """A fresh home with an empty store and a working copy that only lacks rows."""
-    fresh = Home(tmp_path / "it's a home")
-    work = fresh.warehouse / "results"
-    work.mkdir(parents=True)
-    (work / "work.duckdb").write_bytes((built.warehouse / "results" / "work.duckdb").read_bytes())
-    return fresh
 
 
 def latest(home, **wanted):
@@ -123,7 +40,9 @@ def test_a_first_snapshot_has_every_table_and_mart_with_its_columns(built):
     assert store.query(built, "select model, status, owner from model_health").rows() == [
         ("m", "ok", "ml's@example.com")
     ]
-    shown = store.query(built, "select table_name, table_type from information_schema.tables").rows()
+    shown = store.query(
+        built, "select table_name, table_type from information_schema.tables where table_schema = 'main'"
+    ).rows()
     assert {kind for _, kind in shown} == {"BASE TABLE"}
     assert {name for name, _ in shown} == {
         *COLUMNS,
@@ -136,15 +55,16 @@ def test_a_first_snapshot_has_every_table_and_mart_with_its_columns(built):
     assert list(RUNS) == [c.split()[0] for c in COLUMNS["runs"].split(", ")]
 
 
-def test_the_tests_of_the_marts_and_the_unit_tests_of_the_project_pass(built):
-    file = built.warehouse / "results" / "work.duckdb"
+def test_the_tests_of_the_marts_and_the_unit_tests_of_the_project_pass(built, tmp_path):
+    file = tmp_path / "copy.duckdb"
+    shutil.copyfile(built.results, file)
     with DuckDBEngine() as engine:
         engine.attach(file, "warehouse")
         engine.run(
             "create or replace table warehouse.run_nights (arrival_date date, files varchar); "
             "create or replace table warehouse.run_parameters (mode varchar, maturity_days int, negative_label varchar)"
         )
-    dbt.run_dbt(("test", "--select", "marts"), dbt.environment(built, file, file.parent))
+    dbt.run_dbt(("test", "--select", "marts"), dbt.environment(built, file, tmp_path))
 
 
 def test_a_number_is_shown_as_restated_last_and_final_before_provisional(home):
@@ -182,11 +102,11 @@ def test_only_files_that_changed_are_read_again_and_nothing_of_them_is_left(home
     assert stored["value"].to_list() == [8.0, 0.0, 0.1, 9.0, pytest.approx(0.3)]
 
 
-def test_a_broken_working_copy_is_made_again_from_the_store(home):
+def test_broken_files_are_made_again_from_the_store(home):
     conclude(home, [number(end=i) for i in range(3)])
     publish(home, [spec_of()])
-    (home.warehouse / "results" / "work.duckdb").write_bytes(b"noise" * 999)
-    home.results.unlink()
+    for file in (home.results, back(home)):
+        file.write_bytes(b"noise" * 999)
     publish(home)
     assert store.query(home, "select count(*) from metrics").item() == 3
     assert store.query(home, "select owner from model_health").item() == "ml's@example.com"
@@ -273,8 +193,8 @@ def test_versions_stand_side_by_side_on_the_same_window(home):
 
 def test_models_that_end_at_once_lose_nothing_and_a_reader_never_fails(home):
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]);"
-        "from test_results import conclude, number, spec_of; from mlobs_pipelines.store.layout import Home;"
+        "import sys; from pathlib import Path;"
+        "from tests.store.world import conclude, number, spec_of; from mlobs_pipelines.store.layout import Home;"
         "from mlobs_pipelines.store.results import publish; home = Home(Path(sys.argv[1])); model = sys.argv[2];"
         "conclude(home, [number(end=i) for i in range(3)], model); publish(home, [spec_of(model)])"
     )
@@ -294,7 +214,9 @@ def test_models_that_end_at_once_lose_nothing_and_a_reader_never_fails(home):
     reader.start()
     command = [sys.executable, "-c", code, str(home.root)]
     running = [
-        subprocess.Popen([*command, m, str(Path(__file__).parent)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, m], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+        )
         for m in models
     ]
     said = [process.communicate()[1] for process in running]
@@ -305,7 +227,7 @@ def test_models_that_end_at_once_lose_nothing_and_a_reader_never_fails(home):
     assert seen == sorted(seen), "what was there once stays"
     assert store.query(home, "select count(distinct model), count(*) from metrics").row(0) == (9, 25)
     assert store.query(home, "select count(*) from model_health").item() == 9
-    assert [p.name for p in home.root.glob(".*")] == []
+    assert list(home.root.glob(".*")) == [back(home)]
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -332,16 +254,82 @@ def test_a_snapshot_that_is_replaced_while_it_is_opened_is_opened_again(home, mo
     assert len(opened) == 2
 
 
-def test_a_reader_keeps_the_snapshot_it_opened(home):
+def counted(home):
+    """Rows of ``metrics`` in the file that is shown, also where this process has a former one open."""
+    with DuckDBEngine() as engine:
+        engine.run(f"attach {sql.text(str(home.results))} as shown (read_only)")
+        return engine.rows("select count(*) from shown.metrics")[0][0]
+
+
+@pytest.mark.parametrize("reader", ["of bytes", "in this process", "in another process"])
+def test_a_reader_keeps_the_snapshot_it_opened_however_often_it_is_replaced(home, reader):
     conclude(home, [number()])
     publish(home)
-    with home.results.open("rb") as opened:
-        before = opened.read()
-        conclude(home, [number(end=1)])
+    with contextlib.ExitStack() as stack:
+        if reader == "of bytes":
+            file = stack.enter_context(home.results.open("rb"))
+            before = file.read()
+        elif reader == "in this process":
+            database = stack.enter_context(ReadOnlyDuckDB(home.results))
+        else:
+            code = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); input(); print(c.sql('from metrics').fetchall())"
+            command = [sys.executable, "-c", code, str(home.results)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process.stdout.readline()
+        for i in range(1, 5):
+            conclude(home, [number(end=i)])
+            publish(home)
+            assert counted(home) == 1 + i
+        if reader == "of bytes":
+            file.seek(0)
+            assert file.read() == before
+        elif reader == "in this process":
+            assert database.table("select * from metrics").num_rows == 1
+        else:
+            assert process.communicate("\n")[0].count("roc_auc") == 1
+
+
+def test_two_files_take_turns_while_nobody_reads_them(home):
+    seen = []
+    for i in range(6):
+        conclude(home, [number(end=i)])
         publish(home)
-        opened.seek(0)
-        assert opened.read() == before
-    assert home.results.read_bytes() != before
+        seen.append(home.results.stat().st_ino)
+    assert seen[2:] == seen[:2] * 2
+    assert seen[0] != seen[1]
+
+
+def test_where_nobody_can_tell_who_reads_a_file_another_is_written(home, monkeypatch):
+    def no_leases(file, command, *rest):
+        if command == fcntl.F_SETLEASE:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return ask(file, command, *rest)
+
+    ask = fcntl.fcntl
+    monkeypatch.setattr(fcntl, "fcntl", no_leases)
+    for i in range(3):
+        conclude(home, [number(end=i)])
+        with home.results.open("rb") as opened:
+            before = opened.read()
+            publish(home)
+            opened.seek(0)
+            assert opened.read() == before
+        assert counted(home) == i + 1
+
+
+def test_what_other_hands_wrote_into_the_snapshot_is_gone_with_the_next_publish(home):
+    conclude(home, [number(end=i) for i in range(3)])
+    publish(home, [spec_of()])
+    for file in (home.results, back(home)):
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(
+                "create table mine as select 1; delete from metrics; update model_health set owner = 'me'"
+            )
+    publish(home)
+    assert counted(home) == 3
+    assert store.query(home, "select owner from model_health").item() == "ml's@example.com"
+    with pytest.raises(StoreError, match="mine"):
+        store.query(home, "from mine")
 
 
 @pytest.mark.parametrize(
@@ -422,20 +410,3 @@ def test_the_store_is_imported_in_no_time():
         for _ in range(2)
     ]
     assert min(times) < 0.5
-
-
-def test_publishing_a_night_into_a_large_store_takes_seconds(home):
-    rows = pl.DataFrame([number(end=i, as_of=9) for i in range(10)], schema=METRICS)
-    many = rows.join(pl.DataFrame({"subject": [f"f{i}" for i in range(20_000)]}), how="cross").select(
-        pl.exclude("subject", "subject_right"), pl.col("subject_right").alias("subject")
-    )
-    for i in range(5):
-        path = home.store_file("metrics", "m", night(i))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        many.with_columns(pl.lit(night(i)).alias("as_of")).select(list(METRICS)).write_parquet(path)
-    publish(home, [spec_of()])
-    conclude(home, [number(end=9)])
-    started = time.monotonic()
-    publish(home, [spec_of()])
-    print(f"1M rows in the store: {time.monotonic() - started:.1f} s")
-    assert time.monotonic() - started < 30

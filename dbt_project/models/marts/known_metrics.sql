@@ -1,4 +1,5 @@
--- Of every window, what was said last; in the order in which it is asked for: the windows of one number together.
+-- Of every window, what was said last; in the order in which it is asked for: the windows of one number together, month
+-- by month, so that a night changes the last months alone.
 with ranked as (
 
     select
@@ -18,4 +19,5 @@ select
     value, lower, upper, rows, labeled_rows, baseline, reference, status, error_bound, is_final, run_id
 from ranked
 where place = 1
-order by model, family, metric, subject, segment, version, role, window_days, window_start
+order by
+    model, date_trunc('month', window_end), family, metric, subject, segment, version, role, window_days, window_start

@@ -12,6 +12,6 @@ with ranked as (
 
 select
     model, version, role, family, metric, subject, segment, window_days, window_start, window_end, as_of,
-    value, lower, upper, rows, labeled_rows, baseline, reference, status, error_bound, run_id
+    value, lower, upper, rows, labeled_rows, baseline, reference, status, error_bound, is_final, run_id
 from ranked
 where place = 1

@@ -22,7 +22,7 @@ runs as (
 
 nights as (
 
-    select model, max(as_of) as last_night from {{ source('store', 'metrics') }} group by model
+    select model, max(as_of) as last_night from {{ ref('known_metrics') }} group by model
 
 ),
 
