@@ -78,14 +78,15 @@ def _load_model(engine: DuckDBEngine, home: Home, marts: Marts, model: str, foun
     of_numbers = [folder for folder in found.files if folder[1] == model and NIGHT_TABLES[folder[0]] == "metrics"]
     gone = {night for folder in of_numbers for night in found.gone.get(folder, ())}
     came = {night for folder in of_numbers for night in found.new.get(folder, {})}
-    before = marts.first_window(model, gone) if gone else None
+    if gone:
+        marts.note_changed(model, gone)
     for folder in found.files:
         if folder[1] == model:
             _replace(engine, home, folder, found.gone.get(folder, set()), found.new.get(folder, {}))
-    after = marts.first_window(model, came) if came else None
-    since = min((first for first in (before, after) if first), default=None)
-    if since:
-        marts.bring_numbers_up_to_date(model, since, came, taken_back=bool(gone))
+    if came:
+        marts.note_changed(model, came)
+    if of_numbers:
+        marts.bring_numbers_up_to_date(model, came, taken_back=bool(gone))
 
 
 def _replace(

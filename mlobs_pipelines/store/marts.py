@@ -3,11 +3,11 @@
 Each mart is defined once, by dbt, over all of history. It is computed here by the same SQL with narrower inputs, where
 that gives the same rows:
 
-- a window's number in ``known_metrics`` is what was said of it last, so what was known before and what is new are all
-  that counts, unless something that was said is taken back;
-- a row of ``latest_metrics`` is the best of its windows, so the best of those that did not change and the ones that did
-  are all that counts, unless a window lost the place it had;
-- no mart of one model looks at another's rows.
+- of a window ``known_metrics`` has what was said last, so that what was known of it and what is new are all that counts,
+  unless something that was said is taken back: then all that was ever said of it;
+- of a number ``latest_metrics`` has the best of its windows, so that the windows that changed and the one that was best
+  are all that counts, unless that one has changed for the worse: then all windows;
+- no row of any mart depends on rows of another model.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from pathlib import Path
 from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.tables import METRICS
+from mlobs_pipelines.store.tables import METRICS, METRICS_KEY
 
 MARTS = ("known_metrics", "latest_metrics", "model_health", "version_comparison")
 
+WINDOW = tuple(name for name in METRICS_KEY if name != "as_of")
+"""What identifies a row of ``known_metrics``."""
+
 NUMBER = ("model", "version", "role", "family", "metric", "subject", "segment", "window_days")
 """What identifies a row of ``latest_metrics``."""
+
+UNORDERED = 0.25
+"""Share of a model's last months in ``known_metrics`` that may lie in the order in which they came."""
 
 
 def definitions(home: Home, database: Path, working: Path) -> dict[str, str]:
@@ -54,39 +60,36 @@ class Marts:
     def __init__(self, engine: DuckDBEngine) -> None:
         self._engine = engine
         self._definitions = dict(engine.rows("select mart, definition from warehouse.publishing.marts"))
+        engine.run(f"create or replace temp table changed as select {', '.join(WINDOW)} from warehouse.metrics limit 0")
 
     @staticmethod
     def create(engine: DuckDBEngine, found: Mapping[str, str]) -> None:
         """Make the marts' tables, and keep their definitions."""
-        engine.run("create table warehouse.publishing.marts (mart varchar, definition varchar)")
+        engine.run(
+            "create table warehouse.publishing.marts (mart varchar, definition varchar); "
+            "create table warehouse.publishing.unordered (model varchar, since date, rows bigint)"
+        )
         for mart, definition in found.items():
             engine.run(f"insert into warehouse.publishing.marts values ({sql.text(mart)}, {sql.text(definition)})")
             engine.run(f"create table warehouse.{mart} as {definition}")
 
-    def first_window(self, model: str, nights: Collection[dt.date]) -> dt.date | None:
-        """The first day that some nights' numbers are about, back to where the order of ``known_metrics`` begins anew."""
-        found = self._engine.rows(
-            "select cast(date_trunc('month', min(window_end)) as date) from warehouse.metrics "
-            f"where model = {sql.text(model)} and as_of in ({dates(nights)})"
+    def note_changed(self, model: str, nights: Collection[dt.date]) -> None:
+        """Before some nights' rows leave ``metrics``, and after others came: the windows that they are about change."""
+        self._engine.run(
+            f"insert into changed select distinct {', '.join(WINDOW)} from warehouse.metrics "
+            f"where {of([model])} and as_of in ({dates(nights)})"
         )
-        return found[0][0] if found else None
 
-    def bring_numbers_up_to_date(
-        self, model: str, since: dt.date, came: Collection[dt.date], *, taken_back: bool
-    ) -> None:
-        """After ``metrics`` changed: compute a model's numbers anew.
-
-        Args:
-            model: the model.
-            since: no window that ended earlier has changed.
-            came: the nights with rows that are new.
-            taken_back: rows were removed, too.
-        """
-        self._know(model, since, came, taken_back=taken_back)
-        if not self._choose_latest(model, since):
-            self._choose_latest(model, dt.date.min)
-        self._compute("version_comparison", {"known_metrics": _rows("known_metrics", of([model]))})
-        self._put("version_comparison", of([model]))
+    def bring_numbers_up_to_date(self, model: str, came: Collection[dt.date], *, taken_back: bool) -> None:
+        """Compute anew what depends on the windows that changed; ``came``: the nights with rows that are new."""
+        ((since,),) = self._engine.rows("select min(window_end) from changed")
+        if since is not None:
+            self._know(model, since, came, taken_back=taken_back)
+            self._choose_latest(model)
+            self._compute("version_comparison", {"known_metrics": _rows("known_metrics", of([model]))})
+            self._put("version_comparison", of([model]))
+            self._keep_in_order(model, since)
+        self._engine.run("delete from changed")
 
     def bring_health_up_to_date(self, models: Collection[str]) -> None:
         """After anything changed for some models."""
@@ -96,43 +99,71 @@ class Marts:
             self._put("model_health", of(models))
 
     def _know(self, model: str, since: dt.date, came: Collection[dt.date], *, taken_back: bool) -> None:
-        changed = f"{of([model])} and window_end >= date '{since}'"
+        windows = f"{of([model])} and window_end >= date '{since}' and {_among('changed', WINDOW)}"
         if taken_back:
-            said = _rows("metrics", changed)
+            said = _rows("metrics", windows)
         else:
             new = _rows("metrics", f"{of([model])} and as_of in ({dates(came)})")
-            said = f"select {', '.join(METRICS)} from ({_rows('known_metrics', changed)}) union all {new}"
+            said = f"select {', '.join(METRICS)} from ({_rows('known_metrics', windows)}) union all {new}"
         self._compute("known_metrics", {"metrics": said})
-        self._put("known_metrics", changed)
+        self._put("known_metrics", windows)
 
-    def _choose_latest(self, model: str, since: dt.date) -> bool:
-        """Tell whether the windows since then, and what was latest before, are enough to know."""
-        earlier = f"{of([model])} and window_end < date '{since}'"
-        later = f"{of([model])} and window_end >= date '{since}'"
-        windows = f"{_rows('known_metrics', later)} union all by name {_rows('latest_metrics', earlier)}"
+    def _choose_latest(self, model: str) -> None:
+        concerned = f"{of([model])} and ({_among('new_known_metrics', NUMBER)} or {_among('changed', WINDOW)})"
+        others = f"{concerned} and not {_among('changed', WINDOW)}"
+        windows = f"select * from new_known_metrics union all by name {_rows('latest_metrics', others)}"
         self._compute("latest_metrics", {"known_metrics": windows})
-        same = " and ".join(f"was.{name} = now.{name}" for name in NUMBER)
         lost = self._engine.rows(
-            f"select 1 from ({_rows('latest_metrics', later)}) as was where not exists "
-            f"(select 1 from computed as now where {same} and now.is_final >= was.is_final) limit 1"
+            f"select 1 from warehouse.latest_metrics as mine where {concerned} and not exists (select 1 from new_latest_metrics "
+            f"as b where {_same(NUMBER)} and (b.is_final, b.window_end) >= (mine.is_final, mine.window_end)) limit 1"
         )
-        if lost and since > dt.date.min:
-            return False
-        self._put("latest_metrics", of([model]))
-        return True
+        if lost:
+            concerned = of([model])
+            self._compute("latest_metrics", {"known_metrics": _rows("known_metrics", concerned)})
+        self._put("latest_metrics", concerned)
+
+    def _keep_in_order(self, model: str, since: dt.date) -> None:
+        """Rows that came lie at the end of the table; put the months that they are about in order when they are many."""
+        notes = f"warehouse.publishing.unordered where {of([model])}"
+        self._engine.run(
+            "insert into warehouse.publishing.unordered "
+            f"select {sql.text(model)}, date '{since}', count(*) from new_known_metrics"
+        )
+        ((first, unordered),) = self._engine.rows(
+            f"select cast(date_trunc('month', min(since)) as date), sum(rows) from {notes}"
+        )
+        months = f"{of([model])} and window_end >= date '{first}'"
+        ((rows, new),) = self._engine.rows(
+            f"select count(*), (select count(*) from new_known_metrics) from warehouse.known_metrics where {months}"
+        )
+        if unordered > UNORDERED * rows:
+            if new < rows:  # else all of them came now, in order
+                known = f"select {', '.join(METRICS)} from ({_rows('known_metrics', months)})"
+                self._compute("known_metrics", {"metrics": known})
+                self._put("known_metrics", months)
+            self._engine.run(f"delete from {notes}")
 
     def _compute(self, mart: str, inputs: Mapping[str, str]) -> None:
         """What the mart has of these inputs, aside, for they may be of the mart itself."""
-        self._engine.run(f"create or replace temp table computed as {over(self._definitions[mart], inputs)}")
+        self._engine.run(f"create or replace temp table new_{mart} as {over(self._definitions[mart], inputs)}")
 
     def _put(self, mart: str, where: str) -> None:
         self._engine.run(
-            f"delete from warehouse.{mart} where {where}; insert into warehouse.{mart} select * from computed"
+            f"delete from warehouse.{mart} as mine where {where}; insert into warehouse.{mart} select * from new_{mart}"
         )
 
 
 def _rows(table: str, where: str) -> str:
-    return f"select * from warehouse.{table} where {where}"
+    return f"select * from warehouse.{table} as mine where {where}"
+
+
+def _among(others: str, columns: Collection[str]) -> str:
+    """SQL for rows of ``mine`` that are the same in some columns as one of ``others``."""
+    return f"exists (select 1 from {others} as b where {_same(columns)})"
+
+
+def _same(columns: Collection[str]) -> str:
+    return " and ".join(f"mine.{name} is not distinct from b.{name}" for name in columns)
 
 
 def of(models: Collection[str]) -> str:
