@@ -61,8 +61,13 @@ def create(engine: DuckDBEngine) -> None:
 def load(engine: DuckDBEngine, home: Home, found: Changes) -> None:
     """Take in what changed, table by table and mart by mart, and note that it was."""
     marts = Marts(engine)
-    for model in sorted({model for _, model in found.files}):
-        _load_model(engine, home, marts, model, found)
+    empty = not engine.rows("select 1 from warehouse.publishing.loaded limit 1")
+    if empty:
+        for folder in found.files:
+            _replace(engine, home, folder, (), found.new[folder])
+    else:
+        for model in sorted({model for _, model in found.files}):
+            _load_model(engine, home, marts, model, found)
     _note_folders(engine, found)
     if found.other_cards:
         _fill(engine, "models", pl.DataFrame(found.cards, schema=MODELS, orient="row"))
@@ -70,8 +75,11 @@ def load(engine: DuckDBEngine, home: Home, found: Changes) -> None:
     of_incidents = {model for name, model in found.files if name in ("incidents", WATCH_TABLE)}
     _conclude(engine, of_incidents | set(said.filter(pl.col("action").is_in(ABOUT_INCIDENTS))["model"]), found.log)
     _conclude_causes(engine, {model for name, model in found.files if name == "causes"})
-    models = {model for _, model in found.files} | found.other_cards | set(said["model"])
-    marts.bring_health_up_to_date(models)
+    if empty:
+        marts.fill()
+    else:
+        models = {model for _, model in found.files} | found.other_cards | set(said["model"])
+        marts.bring_health_up_to_date(models)
 
 
 def _load_model(engine: DuckDBEngine, home: Home, marts: Marts, model: str, found: Changes) -> None:

@@ -73,6 +73,11 @@ class Marts:
             engine.run(f"insert into warehouse.publishing.marts values ({sql.text(mart)}, {sql.text(definition)})")
             engine.run(f"create table warehouse.{mart} as {definition}")
 
+    def fill(self) -> None:
+        """Compute all marts of an empty database from all of its tables."""
+        for mart in MARTS:  # the later ones read the earlier ones
+            self._engine.run(f"delete from warehouse.{mart}; insert into warehouse.{mart} {self._definitions[mart]}")
+
     def note_changed(self, model: str, nights: Collection[dt.date]) -> None:
         """Before some nights' rows leave ``metrics``, and after others came: the windows that they are about change."""
         self._engine.run(

@@ -106,7 +106,7 @@ def _newest(results: Results, model: str, history: History, family: str) -> list
 
 def _query(model: str, history: History, family: str) -> str:
     return (
-        "select * exclude (window_days) from latest_metrics "
+        f"select {', '.join(METRICS)} from latest_metrics "
         f"where model = {sql.text(model)} and role = {sql.text(history.role)} and version = '' and segment = '' "
         f"and family = {sql.text(family)} and window_days = {history.lengths[0]}"
     )
