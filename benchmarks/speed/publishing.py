@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from mlobs_pipelines.engine.duckdb import ReadOnlyDuckDB
+from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.results import publish
@@ -34,6 +35,11 @@ MEASURED = 7
 
 def day(n: int) -> dt.date:
     return FIRST + dt.timedelta(days=n)
+
+
+def spec_of(model: str) -> ModelSpec:
+    predictions = {"source": "a", "id": "i", "time": "t", "score": "s"}
+    return ModelSpec.model_validate({"model": model, "task": "binary", "predictions": predictions})
 
 
 def write_night(home: Home, model: str, n: int, rows: int) -> None:
@@ -116,7 +122,7 @@ def measure(models: int, nights: int, rows: int) -> float:
                 seconds, last = _next(home, names[0], last, rows)
                 held.append(seconds)
         began = time.perf_counter()
-        publish(home)
+        publish(home, [spec_of(names[0])])
         nothing = time.perf_counter() - began
         size = home.results.stat().st_size / 1e6
     median = statistics.median(quiet)
@@ -131,7 +137,7 @@ def measure(models: int, nights: int, rows: int) -> float:
 def _next(home: Home, model: str, n: int, rows: int) -> tuple[float, int]:
     write_night(home, model, n, rows)
     began = time.perf_counter()
-    publish(home)
+    publish(home, [spec_of(model)])
     return time.perf_counter() - began, n + 1
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,29 +51,63 @@ class Changes:
         return sorted(self.new.keys() | self.gone.keys())
 
 
-def changes(engine: DuckDBEngine, home: Home, database: str) -> Changes:
+class Look:
+    """The store's files as they are during one publish; each folder is looked into once, and only if it has to be.
+
+    A file is renamed into its folder, which changes the folder's time. Only where files of some ``models`` were written
+    to in place would that not tell: theirs are looked at one by one, as all are where no models are named.
+    """
+
+    def __init__(self, home: Home, models: Collection[str] = ()) -> None:
+        self.home, self._models = home, frozenset(models)
+        self.folders = _folders(home)
+        self._files: dict[Folder, dict[dt.date, str]] = {}
+
+    def into(self, known: Mapping[Folder, int | None]) -> list[Folder]:
+        """Folders that may hold other files than when they had the times in ``known``."""
+        return sorted(folder for folder in known.keys() | self.folders.keys() if self._may_differ(folder, known))
+
+    def _may_differ(self, folder: Folder, known: Mapping[Folder, int | None]) -> bool:
+        changed = self.folders.get(folder)
+        return not self._models or folder[1] in self._models or changed is None or changed != known.get(folder)
+
+    def files(self, folder: Folder) -> dict[dt.date, str]:
+        """What tells of each night's file that it is still the same."""
+        if folder not in self._files:
+            stats = ((night_of(name), stat) for name, stat in _stats(self.home.store_folder(*folder)))
+            self._files[folder] = {
+                night: f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}" for night, stat in stats if night
+            }
+        return self._files[folder]
+
+    def betray(self, folder: Folder) -> None:
+        """Let the time of a folder tell, too, that a file in it was written to in place: another database will ask."""
+        os.utime(self.home.store_folder(*folder))
+        self.folders[folder] = None
+
+
+def changes(engine: DuckDBEngine, look: Look, database: str) -> Changes:
     """Compare the store with what ``database``, which ``engine`` has attached, says that it took in."""
     known = {(name, model): at for name, model, at in engine.rows(f"from {database}.publishing.folders")}
-    here = _folders(home)
-    moved = sorted(
-        folder for folder in known.keys() | here.keys() if (at := here.get(folder)) is None or known.get(folder) != at
-    )
+    moved = look.into(known)
     new, gone = {}, {}
     loaded = _loaded(engine, database, moved)
     for folder in moved:
-        had, has = loaded.get(folder, {}), _files(home, *folder)
+        had, has = loaded.get(folder, {}), look.files(folder)
         if came := {night: state for night, state in has.items() if had.get(night) != state}:
             new[folder] = came
         if went := {night for night, state in had.items() if has.get(night) != state}:
             gone[folder] = went
-    cards = _cards(home)
+            if (at := look.folders.get(folder)) is not None and at == known.get(folder):
+                look.betray(folder)
+    cards = _cards(look.home)
     before = set(engine.rows(f"select model, task, owner, timezone from {database}.models"))
-    log = decisions(home)
+    log = decisions(look.home)
     return Changes(
         new,
         gone,
         moved,
-        {folder: here[folder] for folder in moved if folder in here},
+        {folder: look.folders[folder] for folder in moved if folder in look.folders},
         cards,
         {card[0] for card in before ^ set(cards)},
         log,
@@ -89,12 +123,6 @@ def _folders(home: Home) -> dict[Folder, int | None]:
             changed = stat.st_mtime_ns
             found[name, model] = changed if time.time_ns() - changed > SETTLED_NS else None
     return found
-
-
-def _files(home: Home, name: str, model: str) -> dict[dt.date, str]:
-    """What tells of each night's file that it is still the same."""
-    stats = ((night_of(file), stat) for file, stat in _stats(home.store_folder(name, model)))
-    return {night: f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}" for night, stat in stats if night}
 
 
 def _stats(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

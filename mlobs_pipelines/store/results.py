@@ -18,7 +18,7 @@ from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, disk_full
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.changes import changes
+from mlobs_pipelines.store.changes import Look, changes
 from mlobs_pipelines.store.double_buffer import DoubleBuffer
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
@@ -34,7 +34,8 @@ class PublishError(UserError):
 def publish(home: Home, specs: Sequence[ModelSpec] = ()) -> None:
     """Bring ``results.duckdb`` up to date with all of the store, and remember ``specs`` for the marts.
 
-    Runs that end together wait for each other here; the first takes in what all of them wrote.
+    Runs that end together wait for each other here; the first takes in what all of them wrote. Where specs are given,
+    the files of their models are looked at one by one, those of others where a file came or went; else all are.
 
     Raises:
         PublishError: dbt or the disk refused.
@@ -45,8 +46,9 @@ def publish(home: Home, specs: Sequence[ModelSpec] = ()) -> None:
     with exclusive(_working(home) / "publish.lock"):
         try:
             files.tidy()
-            if not _is_current(home, files.front):
-                _bring_up_to_date(home, files)
+            look = Look(home, [spec.model for spec in specs])
+            if not _is_current(look, files.front):
+                _bring_up_to_date(look, files)
                 files.swap()
         except (Error, OSError, dbt.DbtError) as error:
             raise PublishError(f"cannot publish {home.results}: {' '.join(str(error).split())[:500]}") from error
@@ -61,47 +63,47 @@ def _remember(home: Home, spec: ModelSpec) -> None:
         write_text(path, text)
 
 
-def _is_current(home: Home, file: Path) -> bool:
+def _is_current(look: Look, file: Path) -> bool:
     """Whether a file has all that the store has."""
     try:
-        with _attached(home, file, read_only=True) as engine:
-            return _sealed(engine, file) and not changes(engine, home, "warehouse")
+        with _attached(look.home, file, read_only=True) as engine:
+            return _sealed(engine, file) and not changes(engine, look, "warehouse")
     except (Error, FileNotFoundError):
         return False
 
 
-def _bring_up_to_date(home: Home, files: DoubleBuffer) -> None:
+def _bring_up_to_date(look: Look, files: DoubleBuffer) -> None:
     """Make the back hold what the store holds: the cheapest way that does it."""
-    if files.free() and _updated(home, files.back):
+    if files.free() and _updated(look, files.back):
         return
     if files.front.exists():
         files.copy()
-        if _updated(home, files.back):
+        if _updated(look, files.back):
             return
     files.discard()
-    _create(home, files.back)
-    _update(home, files.back)
+    _create(look.home, files.back)
+    _update(look, files.back)
 
 
-def _updated(home: Home, file: Path) -> bool:
+def _updated(look: Look, file: Path) -> bool:
     """Bring a file up to date, if it is as it was left here; one that is not, or is broken, is easily made again."""
     try:
-        return _update(home, file)
+        return _update(look, file)
     except Error as error:
         if disk_full(error):
             raise
         return False
 
 
-def _update(home: Home, file: Path) -> bool:
-    with _attached(home, file) as engine:
+def _update(look: Look, file: Path) -> bool:
+    with _attached(look.home, file) as engine:
         if not _sealed(engine, file):
             return False
-        found = changes(engine, home, "warehouse")
+        found = changes(engine, look, "warehouse")
         if not found:
             return True
         engine.run("begin")
-        load(engine, home, found)
+        load(engine, look.home, found)
         stamp = _stamp(engine)
         engine.run("commit")
     _seal(file, stamp)

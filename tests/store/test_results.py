@@ -102,6 +102,24 @@ def test_only_files_that_changed_are_read_again_and_nothing_of_them_is_left(home
     assert stored["value"].to_list() == [8.0, 0.0, 0.1, 9.0, pytest.approx(0.3)]
 
 
+def test_a_file_that_was_written_to_in_place_is_noticed_by_a_publish_of_its_model_or_of_all(home):
+    for model in ("m", "m2"):
+        conclude(home, [number(end=i) for i in range(2)], model)
+        os.utime(home.store_folder("metrics", model), ns=(1, 1))
+    for _ in range(2):
+        publish(home, [spec_of("m"), spec_of("m2")])
+        conclude(home, [number(end=5)], "m3")
+    for model, specs in (("m", [spec_of("m")]), ("m2", [])):
+        file = home.store_file("metrics", model, night(1))
+        pl.read_parquet(file).with_columns(value=pl.lit(0.9)).write_parquet(file)
+        publish(home, specs)
+        for end in range(6, 9):  # whichever of the two files is shown
+            asked = f"select value from known_metrics where model = '{model}' and window_end = date '{night(1)}'"
+            assert store.query(home, asked).item() == 0.9
+            conclude(home, [number(end=end)], "m3")
+            publish(home, [spec_of("m3")])
+
+
 def test_broken_files_are_made_again_from_the_store(home):
     conclude(home, [number(end=i) for i in range(3)])
     publish(home, [spec_of()])
