@@ -112,6 +112,7 @@ def _update(look: Look, file: Path) -> bool:
 
 def _create(home: Home, file: Path) -> None:
     """An empty database with all tables and marts."""
+    (_working(home) / "work.duckdb").unlink(missing_ok=True)  # an earlier version's, which copied it
     with _attached(home, file) as engine:
         create(engine)
     found = definitions(home, file, _working(home))

@@ -23,6 +23,7 @@ from mlobs_pipelines.store.marts import MARTS
 from mlobs_pipelines.store.results import publish
 from mlobs_pipelines.store.tables import CAUSES, COMPARISONS, INCIDENTS, METRICS, METRICS_KEY, RUNS, SIGNALS
 from tests.store.world import begun, night, number, spec_of
+from tests.store.world import conclude as conclude_all
 
 MODELS = ("m", "m2", "another")
 LONG_AGO = 500_000_000_000_000_000
@@ -186,3 +187,16 @@ def test_any_nights_in_any_order_rerun_or_removed_give_what_a_build_from_nothing
     publish(anew)
     for name, rows in everything(anew).items():
         assert_frame_equal(shown[name], rows, check_exact=True)
+
+
+def test_the_windows_of_a_number_lie_together_though_they_came_night_by_night(home):
+    for end in range(20):
+        conclude_all(home, [number(end=end, subject=f"x{i:02}") for i in range(30)])
+        publish(home, [spec_of()])
+    ((rows, turns),) = store.query(
+        home,
+        "select count(*), count(*) filter (subject <> before) from "
+        "(select subject, lag(subject) over (order by rowid) as before from known_metrics)",
+    ).rows()
+    assert rows == 600
+    assert turns < rows / 2, "as they came, almost every row is of another number than the one before it"
