@@ -135,12 +135,21 @@ class DuckDBEngine:
         """SQL for whether a JSON object (text, may be null) has a key."""
         return f"({document} is not null and list_contains(json_keys({document}), {sql.text(key)}))"
 
-    def write(self, query: str, path: Path) -> None:
+    @property
+    def version(self) -> str:
+        """The library's version: what it hashes to is its own affair."""
+        return duckdb.__version__
+
+    def write(self, query: str, path: Path, *, compression: str = "zstd") -> None:
         """Publish the result of a query as one Parquet file, whole or not at all."""
         with published(path) as draft:
-            self._connection.execute(
-                f"copy ({query}) to {sql.text(str(draft))} (format parquet, compression zstd)"
-            ).fetchall()
+            self.copy(query, draft, compression=compression)
+
+    def copy(self, query: str, path: Path, *, compression: str = "zstd", by: str | None = None) -> None:
+        """Write the result of a query as one Parquet file; with ``by``, as a folder that has a folder ``by=value`` of
+        files for each value of that column."""
+        parts = f", partition_by ({by})" if by else ""
+        self.run(f"copy ({query}) to {sql.text(str(path))} (format parquet, compression {compression}{parts})")
 
 
 def scan(paths: list[Path] | list[str]) -> str:

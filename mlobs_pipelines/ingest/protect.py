@@ -85,7 +85,7 @@ def protected(opened: Opened, spec: ModelSpec, *, id_column: str) -> Opened:
         else:
             columns.append(column)
             selected.append(f"{column.at}, ")
-    relation = f"(select {''.join(selected)}line from {opened.relation})"
+    relation = f"(select {''.join(selected)}line, ordinal from {opened.relation})"
     return without_lines(replace(opened, columns=tuple(columns), relation=relation))
 
 

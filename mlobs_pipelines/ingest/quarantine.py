@@ -43,17 +43,16 @@ def refused_before(engine: DuckDBEngine, home: Home, model: str, running: Sequen
 
 
 def forget_refused_stragglers(engine: DuckDBEngine, source: str, raw: str) -> None:
-    """Delete late rows from ``candidates`` that an earlier night refused for conflicting with others.
+    """Move late rows from ``candidates`` to ``excluded_<source>`` that an earlier night refused for conflicting with others.
 
     They fit the schema, so only that night's quarantine knows of them; taken again they might pass, their rivals
     being elsewhere. ``raw`` is SQL for their text.
     """
     late = "reason is null and own_date is distinct from night"
-    if not engine.rows(f"select 1 from candidates where {late} limit 1") or not engine.rows(
-        "select 1 from refused_before limit 1"
-    ):
+    if not engine.rows(f"select 1 from candidates where {late} limit 1"):
         return
     for reason in CONFLICTS[source]:
         said = f"(select *, rowid as candidate from (select rowid, line, {sql.text(reason)} as reason, {raw} as raw from candidates where {late}))"
         known = f"select candidate from {said} where {digest(source, file=sql.text(''))} in (select digest from refused_before)"
+        engine.run(f"insert into excluded_{source} select file, ordinal from candidates where rowid in ({known})")
         engine.run(f"delete from candidates where rowid in ({known})")

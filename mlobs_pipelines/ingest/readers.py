@@ -61,8 +61,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file ready to be queried: ``relation`` has each column under its ``at``, and ``line`` BIGINT.
+    """A file ready to be queried: ``relation`` has each column under its ``at``, and ``line`` and ``ordinal`` BIGINT.
 
+    ``ordinal`` tells the rows apart and is the same in every query of a run; ``line`` is what people are told.
     ``malformed`` is a relation of line, reason, raw; ``None`` where there is no malformed line.
     """
 
@@ -98,10 +99,11 @@ def read_parquet(engine: DuckDBEngine, path: Path, stage: Path, table: str | Non
         names = [str(row[0]) for row in described]
     _refuse_clashes(names)
     columns = tuple(Column(n, str(row[1]), f"c{i}") for i, (n, row) in enumerate(zip(names, described, strict=True)))
-    numbered = "file_row_number" not in {n.lower() for n in names}
-    rows = f"{scan}{', file_row_number = true' if numbered else ''})"
-    line = "file_row_number + 1" if numbered else "null"
-    return Opened(columns, f"(select {_aliased(columns)}cast({line} as bigint) as line from {rows})")
+    if "file_row_number" in {n.lower() for n in names}:
+        return _numbered_copy(engine, columns, f"{scan})", stage)
+    rows = f"{scan}, file_row_number = true)"
+    numbers = "cast(file_row_number + 1 as bigint) as line, file_row_number as ordinal"
+    return Opened(columns, f"(select {_aliased(columns)}{numbers} from {rows})")
 
 
 def _after(elements: list[tuple[Any, ...]], at: int) -> int:
@@ -110,6 +112,19 @@ def _after(elements: list[tuple[Any, ...]], at: int) -> int:
     for _ in range(elements[at][1] or 0):
         following = _after(elements, following)
     return following
+
+
+def _numbered_copy(engine: DuckDBEngine, columns: tuple[Column, ...], rows: str, stage: Path) -> Opened:
+    """What has no row numbers of its own, copied into a staged file, whose rows have."""
+    staged = stage / f"{hashlib.md5(rows.encode(), usedforsecurity=False).hexdigest()}.parquet"
+    engine.run(f"copy (select {_aliased(columns)[:-2]} from {rows}) to {sql.text(str(staged))} (format parquet)")
+    return Opened(columns, _staged(columns, staged))
+
+
+def _staged(columns: tuple[Column, ...], staged: Path) -> str:
+    listed = "".join(f"{c.at}, " for c in columns)
+    rows = f"read_parquet({sql.text(str(staged))}, file_row_number = true)"
+    return f"(select {listed}cast(null as bigint) as line, file_row_number as ordinal from {rows})"
 
 
 def _aliased(columns: tuple[Column, ...]) -> str:
@@ -128,7 +143,7 @@ def _refuse_clashes(names: list[str]) -> None:
             raise UnreadableError(f"has two columns with one name, {other[:80]!r} and {name[:80]!r}")
 
 
-def read_duckdb(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -> Opened:  # noqa: ARG001
+def read_duckdb(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -> Opened:
     """A table (``table`` or ``schema.table``) of a DuckDB file, read-only."""
     path = path.resolve()  # predictions and labels may be two tables of one file, which can be attached once only
     alias = f"db_{hashlib.md5(str(path).encode(), usedforsecurity=False).hexdigest()[:16]}"
@@ -136,17 +151,19 @@ def read_duckdb(engine: DuckDBEngine, path: Path, stage: Path, table: str | None
     if alias not in attached:
         engine.run(f"attach {sql.text(str(path))} as {alias} (read_only, type duckdb)")
     owner = engine.rows(
-        f"select schema_name, table_name from duckdb_tables() where database_name = {sql.text(alias)} "
-        f"union all select schema_name, view_name from duckdb_views() where database_name = {sql.text(alias)}"
+        f"select schema_name, table_name, true from duckdb_tables() where database_name = {sql.text(alias)} "
+        f"union all select schema_name, view_name, false from duckdb_views() where database_name = {sql.text(alias)}"
     )
-    named = [(s, t) for s, t in owner if table in (t, f"{s}.{t}")]
+    named = [found for found in owner if table in (found[1], f"{found[0]}.{found[1]}")]
     if not named:
-        tables = ", ".join(sorted(repr(t) for s, t in owner if s == "main"))
+        tables = ", ".join(sorted(repr(t) for s, t, _ in owner if s == "main"))
         raise UnreadableError(f"has no table {table!r}; it has {tables or 'none'}")
     whole = f"{alias}.{sql.name(named[0][0])}.{sql.name(named[0][1])}"
     described = engine.rows(f"describe select * from {whole}")
     columns = tuple(Column(str(row[0]), str(row[1]), f"c{i}") for i, row in enumerate(described))
-    return Opened(columns, f"(select {_aliased(columns)}cast(null as bigint) as line from {whole})")
+    if not named[0][2]:
+        return _numbered_copy(engine, columns, whole, stage)
+    return Opened(columns, f"(select {_aliased(columns)}cast(null as bigint) as line, rowid as ordinal from {whole})")
 
 
 def read_csv(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -> Opened:  # noqa: ARG001
@@ -161,8 +178,7 @@ def read_csv(engine: DuckDBEngine, path: Path, stage: Path, table: str | None) -
         f"columns = {{{listed}}}"
     )
     rejected = _stage_text(engine, path, staged, options)
-    relation = f"(select *, cast(null as bigint) as line from read_parquet({sql.text(str(staged))}))"
-    return Opened(columns, relation, rejected)
+    return Opened(columns, _staged(columns, staged), rejected)
 
 
 def _csv_header(path: Path) -> tuple[list[str], str]:
@@ -261,7 +277,7 @@ def read_jsonl(engine: DuckDBEngine, path: Path, stage: Path, table: str | None)
     names = sorted(str(row[0]) for row in engine.rows(f"select distinct unnest(json_keys(line)) from ({kept})"))
     refused = f"({' union all '.join(malformed)})" if malformed else None
     if not names:
-        return Opened((), "(select cast(null as bigint) as line where false)", refused)
+        return Opened((), "(select cast(null as bigint) as line, cast(null as bigint) as ordinal where false)", refused)
     _refuse_clashes(names)
     columns = tuple(Column(n, "VARCHAR", f"c{i}") for i, n in enumerate(names))
     pointers = ", ".join(sql.text("/" + n.replace("~", "~0").replace("/", "~1")) for n in names)
@@ -269,9 +285,7 @@ def read_jsonl(engine: DuckDBEngine, path: Path, stage: Path, table: str | None)
     staged = stage / f"{path.name}.parquet"
     query = f"select {values} from (select json_extract_string(line, [{pointers}]) as v from ({kept}))"
     engine.run(f"copy ({query}) to {sql.text(str(staged))} (format parquet)")
-    return Opened(
-        columns, f"(select *, cast(null as bigint) as line from read_parquet({sql.text(str(staged))}))", refused
-    )
+    return Opened(columns, _staged(columns, staged), refused)
 
 
 def _numbered(engine: DuckDBEngine, path: Path, broken: str) -> list[str]:

@@ -80,6 +80,25 @@ def standard_columns(spec: ModelSpec) -> set[str]:
     return {n for n in named if n is not None}
 
 
+def differences(spec: ModelSpec, schema: Schema, columns: Sequence[str]) -> list[str]:
+    """What a person should know of the columns of a file that came since: which are new, and which are gone."""
+    standard = {n.lower() for n in standard_columns(spec)}
+    held = {c.lower() for c in columns}
+    new = [c for c in columns if c and not schema.known(c) and c.lower() not in standard]
+    gone = sorted({f.lower(): f for f in schema.features if f.lower() not in held}.values())
+    said = []
+    if new:
+        said.append(f"new column{'s' if len(new) > 1 else ''} {_named(new)}, not monitored unless features lists it")
+    if gone:
+        said.append(f"no column{'s' if len(gone) > 1 else ''} {_named(gone)}, read as missing")
+    return said
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(n[:80]) for n in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def decide(engine: DuckDBEngine, spec: ModelSpec, files: Sequence[Opened], night: date) -> Schema:
     """The schema by the spec's lists and, for a list left out, by the types and values in ``files``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -48,10 +48,10 @@ def conditions(segment: str, fields: Mapping[str, str]) -> list[str]:
 
 
 class SegmentValues:
-    """Admits values night by night, from the accepted rows in ``rows_predictions`` and ``fates_predictions``."""
+    """Admits values night by night, from each running night's file of accepted predictions."""
 
     def __init__(
-        self, home: Home, spec: ModelSpec, engine: DuckDBEngine, schema: Schema | None, running: Sequence[date]
+        self, home: Home, spec: ModelSpec, engine: DuckDBEngine, schema: Schema | None, running: Mapping[date, Path]
     ) -> None:
         self._engine = engine
         self._admitted: dict[str, set[str]] = {}
@@ -66,19 +66,20 @@ class SegmentValues:
             )
         )
         folder = home.lake_file(spec.model, "segment_values", date.min).parent
-        others = [home.lake_file(spec.model, "segment_values", n) for n in nights(folder) if n not in set(running)]
+        others = [home.lake_file(spec.model, "segment_values", n) for n in nights(folder) if n not in running]
         if others:
             for field, value in engine.rows(f"select field, value from {scan(others)}"):
                 self._admitted.setdefault(field, set()).add(value)
-        for field in fields:
-            self._admit(field, schema.fields[field])
+        # A night before the schema was decided has no fields.
+        files = [file for night, file in running.items() if night >= schema.decided_on]
+        for field in fields if files else ():
+            self._admit(field, schema.fields[field], scan(files))
 
-    def _admit(self, field: str, kind: str) -> None:
+    def _admit(self, field: str, kind: str, accepted: str) -> None:
         admitted = self._admitted.setdefault(field, set())
         counted = self._engine.rows(
             "select night, value from (select *, row_number() over (partition by night order by n desc, value) as place from ("
-            f"select night, {value_text(field, kind)} as value, count(*) as n from rows_predictions r "
-            "where reason is null and r.rowid not in (select candidate from fates_predictions) group by 1, 2"
+            f"select arrival_date as night, {value_text(field, kind)} as value, count(*) as n from {accepted} group by 1, 2"
             f") where value is not null) where place <= {2 * MOST_VALUES} order by night, place"
         )
         for night, value in counted:

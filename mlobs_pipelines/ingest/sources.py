@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -137,7 +138,11 @@ def _local_file(home: Home, path: Path, table: str | None = None) -> Delivered:
     status = path.stat()
     shown = str(path.relative_to(home.root)) if path.is_relative_to(home.root) else str(path)
     kind = "duckdb" if table else kind_of(path.name)
-    return Delivered(shown, str(path), kind, status.st_size, f"{status.st_size}-{status.st_mtime_ns}", table)
+    return Delivered(shown, str(path), kind, status.st_size, _fingerprint(status), table)
+
+
+def _fingerprint(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _without_credentials(entry: str) -> str:
@@ -204,6 +209,17 @@ def fetch(file: Delivered, folder: Path, name: str) -> Path:
         local.unlink(missing_ok=True)
         raise
     return local
+
+
+def unchanged(file: Delivered) -> bool:
+    """Whether a file still is what was listed; what was fetched is."""
+    if file.remote:
+        return True
+    try:
+        status = Path(file.location).stat()
+    except OSError:
+        return False
+    return _fingerprint(status) == file.fingerprint
 
 
 def digest(path: Path) -> str:

@@ -87,6 +87,10 @@ class Home:
         """What was read of each delivered file: a cache, safe to delete."""
         return self.warehouse / f"{model}.sources.json"
 
+    def keys_folder(self, model: str) -> Path:
+        """The key of every row that each night took in, as a number: a cache, safe to delete."""
+        return self.warehouse / f"{model}.keys"
+
     def behind_file(self, model: str) -> Path:
         """Nights that must be derived again because an older night was run after them."""
         return self.warehouse / f"{model}.behind.json"
