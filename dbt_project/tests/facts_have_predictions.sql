@@ -6,9 +6,11 @@ from {{ ref('label_facts') }}
 where {{ tonight() }}
     and (
         arrival_date < prediction_arrival_date
-        or {{ row_key(['prediction_id', 'version', 'role', 'event_date', 'prediction_arrival_date']) }} not in (
-            select {{ row_key(['prediction_id', 'version', 'role', 'event_date', 'arrival_date']) }}
+        or number <> {{ row_key(['prediction_id']) }}
+        or {{ row_key(['number', 'version', 'role', 'event_date', 'prediction_arrival_date']) }} not in (
+            select {{ row_key(['number', 'version', 'role', 'event_date', 'arrival_date']) }}
             from {{ ref('prediction_index') }}
             where not failed
+                and arrival_date in (select prediction_arrival_date from {{ ref('label_facts') }} where {{ tonight() }})
         )
     )

@@ -84,9 +84,9 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
                 raise JoinError(f"{spec.model}: the label facts of {missing[0]} are not built; run that night again")
             for night in nights:
                 engine.write(
-                    f"select * from warehouse.label_facts where arrival_date = {_date(night)} "
-                    "order by prediction_id, version, role, sign",
+                    f"select * exclude (number) from warehouse.label_facts where arrival_date = {_date(night)}",
                     home.lake_file(spec.model, "label_facts", night),
+                    compression="lz4_raw",
                 )
     except Error as error:
         raise JoinError(f"cannot read the label facts in {file}: {_line(error)}; run the night again") from error

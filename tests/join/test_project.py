@@ -39,7 +39,7 @@ def test_lineage_leads_from_the_lake_to_the_facts_and_from_the_store_to_the_mart
         for parent in project["parent_map"][waiting.pop()]:
             above.add(parent.split(".")[-1])
             waiting.append(parent)
-    assert {"predictions", "labels", "stg_predictions", "stg_labels", "prediction_index"} <= above
+    assert {"predictions", "labels", "stg_predictions", "stg_labels", "prediction_index", "label_index"} <= above
     assert {"metrics", "runs"} <= {source["name"] for source in project["sources"].values()}
 
 

@@ -2,28 +2,13 @@
 
 -- What is believed of a prediction changes when a label comes, when it is corrected, and, where silence means
 -- negative, at maturity. Each change is one or two facts: -1 for what was believed, +1 for what is believed now.
+--
+-- The indexes tell which ids can change tonight, and so which nights of the lake are read at all. Most predictions have
+-- one event, a label or silence, and then that is the fact. An id with several is crowded: its whole history is read,
+-- so that a night says the same whenever and with whichever other nights it is built.
 with nights as (
 
     select arrival_date from {{ ref('nights') }}
-
-),
-
-predictions as (
-
-    select
-        prediction_id,
-        version,
-        role,
-        event_date,
-        arrival_date as prediction_arrival_date
-    from {{ ref('prediction_index') }}
-    where not failed
-
-),
-
-labels as (
-
-    select prediction_id, label, available_at, arrival_date from {{ ref('stg_labels') }}
 
 ),
 
@@ -33,63 +18,178 @@ silence as (
 
 ),
 
+silent as (
+
+    select
+        prediction_index.number,
+        prediction_index.arrival_date,
+        greatest(
+            prediction_index.arrival_date,
+            {{ days_after('prediction_index.event_date', 'silence.maturity_days') }}
+        ) as silent_on
+    from {{ ref('prediction_index') }} as prediction_index
+    cross join silence
+    where not prediction_index.failed
+
+),
+
+new_labels as (
+
+    select number from {{ ref('label_index') }} where arrival_date in (select arrival_date from nights)
+
+),
+
+-- Nothing can change tonight for any other id.
+touched as (
+
+    select number from new_labels
+    union all
+    select number from {{ ref('prediction_index') }} where arrival_date in (select arrival_date from nights)
+    union all
+    select number from silent where silent_on in (select arrival_date from nights)
+
+),
+
+earlier_labels as (
+
+    select number, arrival_date
+    from {{ ref('label_index') }}
+    where arrival_date not in (select arrival_date from nights)
+        and number in (select number from touched)
+
+),
+
+prediction_nights as (
+
+    select arrival_date from nights
+    union
+    select arrival_date from {{ ref('prediction_index') }}
+    where arrival_date not in (select arrival_date from nights)
+        and number in (select number from new_labels)
+
+),
+
+known_labels as (
+
+    select number from new_labels
+    union all
+    select number from earlier_labels
+
+),
+
+crowded as (
+
+    select number from known_labels group by number having count(*) > 1
+    union
+    select number from silent
+    where silent_on <= (select max(arrival_date) from nights)
+        and number in (select number from known_labels)
+
+),
+
+labels as (
+
+    select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
+    from {{ ref('stg_labels') }}
+    where arrival_date in (select arrival_date from nights)
+
+    union all
+
+    select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
+    from {{ ref('stg_labels') }}
+    where arrival_date in (select arrival_date from earlier_labels)
+        and {{ row_key(['prediction_id']) }} in (select number from earlier_labels)
+
+),
+
+predictions as (
+
+    select
+        {{ row_key(['prediction_id']) }} as number,
+        prediction_id,
+        version,
+        role,
+        event_date,
+        arrival_date as prediction_arrival_date
+    from {{ ref('stg_predictions') }}
+    where not failed and arrival_date in (select arrival_date from prediction_nights)
+
+),
+
 silent_predictions as (
 
     select
-        predictions.*,
-        silence.negative_label,
-        greatest(
-            predictions.prediction_arrival_date,
-            {{ days_after('predictions.event_date', 'silence.maturity_days') }}
-        ) as silent_on
-    from predictions
+        {{ row_key(['prediction_id']) }} as number,
+        prediction_id,
+        version,
+        role,
+        event_date,
+        arrival_date as prediction_arrival_date,
+        negative_label,
+        greatest(arrival_date, {{ days_after('event_date', 'maturity_days') }}) as silent_on
+    from {{ ref('stg_predictions') }}
     cross join silence
+    where not failed
 
 ),
 
-{% if is_incremental() %}
--- Nothing can change tonight for any other prediction.
-touched as (
+crowd as (
 
-    select prediction_id from labels where arrival_date in (select arrival_date from nights)
-    union all
-    select prediction_id from predictions where prediction_arrival_date in (select arrival_date from nights)
-    union all
-    select prediction_id from silent_predictions where silent_on in (select arrival_date from nights)
+    select
+        {{ row_key(['prediction_id']) }} as number,
+        prediction_id,
+        version,
+        role,
+        event_date,
+        arrival_date as prediction_arrival_date
+    from {{ ref('stg_predictions') }}
+    where not failed
+        and arrival_date in (
+            select arrival_date from {{ ref('prediction_index') }} where number in (select number from crowded)
+        )
+        and {{ row_key(['prediction_id']) }} in (select number from crowded)
 
 ),
 
-{% endif %}
+crowd_labels as (
 
--- Their whole history, so that a night says the same whenever and with whichever other nights it is built.
+    select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
+    from {{ ref('stg_labels') }}
+    where arrival_date in (
+        select arrival_date from {{ ref('label_index') }} where number in (select number from crowded)
+    )
+        and {{ row_key(['prediction_id']) }} in (select number from crowded)
+
+),
+
 events as (
 
     select
-        predictions.*,
+        crowd.*,
         'label' as kind,
-        labels.label,
-        labels.available_at,
-        labels.arrival_date as label_arrival_date,
-        greatest(predictions.prediction_arrival_date, labels.arrival_date) as believed_on
-    from predictions
-    inner join labels on predictions.prediction_id = labels.prediction_id
-    {% if is_incremental() %}
-    where predictions.prediction_id in (select prediction_id from touched)
-    {% endif %}
+        crowd_labels.label,
+        crowd_labels.available_at,
+        crowd_labels.arrival_date as label_arrival_date,
+        greatest(crowd.prediction_arrival_date, crowd_labels.arrival_date) as believed_on
+    from crowd
+    inner join crowd_labels
+        on crowd.number = crowd_labels.number and crowd.prediction_id = crowd_labels.prediction_id
 
     union all
 
     select
-        prediction_id, version, role, event_date, prediction_arrival_date,
+        crowd.*,
         'silence' as kind,
-        negative_label as label,
+        silence.negative_label as label,
         cast(null as timestamp) as available_at,
-        silent_on as label_arrival_date,
-        silent_on as believed_on
-    from silent_predictions
-    {% if is_incremental() %}
-    where prediction_id in (select prediction_id from touched)
-    {% endif %}
+        greatest(
+            crowd.prediction_arrival_date, {{ days_after('crowd.event_date', 'silence.maturity_days') }}
+        ) as label_arrival_date,
+        greatest(
+            crowd.prediction_arrival_date, {{ days_after('crowd.event_date', 'silence.maturity_days') }}
+        ) as believed_on
+    from crowd
+    cross join silence
 
 ),
 
@@ -99,8 +199,7 @@ placed as (
         *,
         row_number() over history as place,
         lead(believed_on) over history as next_on,
-        lead(kind) over history as next_kind,
-        count(*) over (partition by prediction_id, version, role) as events
+        lead(kind) over history as next_kind
     from events
     window history as (
         partition by prediction_id, version, role
@@ -112,20 +211,12 @@ placed as (
 -- Silence speaks only where no label came before it or on its night; of a night's labels the last one counts.
 beliefs as (
 
-    select * from placed
-    where (kind = 'silence' and place = 1)
-        or (kind = 'label' and (next_on is null or next_on <> believed_on or next_kind = 'silence'))
-
-),
-
--- Most predictions are labelled once. The others' beliefs are compared with those before them.
-compared as (
-
     select
         *,
         lag(label) over (partition by prediction_id, version, role order by believed_on) as label_before
-    from beliefs
-    where events > 1
+    from placed
+    where (kind = 'silence' and place = 1)
+        or (kind = 'label' and (next_on is null or next_on <> believed_on or next_kind = 'silence'))
 
 ),
 
@@ -137,7 +228,7 @@ changes as (
         lag(believed_on) over history as previous_on,
         lag(label) over history as previous_label,
         lag(available_at) over history as previous_available_at
-    from compared
+    from beliefs
     where label_before is null or label_before <> label
     window history as (partition by prediction_id, version, role order by believed_on)
 
@@ -146,15 +237,29 @@ changes as (
 facts as (
 
     select
-        prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
-        cast(1 as tinyint) as sign, label, available_at, kind
-    from beliefs
-    where events = 1
+        predictions.number, predictions.prediction_id, predictions.version, predictions.role, predictions.event_date,
+        predictions.prediction_arrival_date,
+        greatest(predictions.prediction_arrival_date, labels.arrival_date) as arrival_date,
+        cast(1 as tinyint) as sign, labels.label, labels.available_at, 'label' as kind
+    from predictions
+    inner join labels on predictions.number = labels.number and predictions.prediction_id = labels.prediction_id
+    where labels.number not in (select number from crowded)
 
     union all
 
     select
-        prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
+        number, prediction_id, version, role, event_date, prediction_arrival_date, silent_on as arrival_date,
+        cast(1 as tinyint) as sign, negative_label as label, cast(null as timestamp) as available_at, 'silence' as kind
+    from silent_predictions
+    where prediction_arrival_date in (
+        select arrival_date from silent where silent_on in (select arrival_date from nights)
+    )
+        and number not in (select number from crowded)
+
+    union all
+
+    select
+        number, prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
         cast(1 as tinyint) as sign, label, available_at,
         case when previous_on is null then kind else 'correction' end as kind
     from changes
@@ -162,7 +267,7 @@ facts as (
     union all
 
     select
-        prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
+        number, prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
         cast(-1 as tinyint) as sign, previous_label as label, previous_available_at as available_at,
         'correction' as kind
     from changes

@@ -1,5 +1,5 @@
 select
-    prediction_id,
+    {{ row_key(['prediction_id']) }} as number,
     version,
     role,
     event_date,
