@@ -3,8 +3,8 @@
 -- What is believed of a prediction changes when a label comes, when it is corrected, and, where silence means
 -- negative, at maturity. Each change is one or two facts: -1 for what was believed, +1 for what is believed now.
 --
--- The indexes tell which ids can change tonight, and so which nights of the lake are read at all. Most predictions have
--- one event, a label or silence, and then that is the fact. An id with several is crowded: its whole history is read,
+-- Nothing can change tonight but for the touched ids, and the indexes tell which nights of the lake hold them: no other
+-- is read. Most predictions have one event, a label or silence, and then that is the fact. An id with several is crowded: its whole history is read,
 -- so that a night says the same whenever and with whichever other nights it is built.
 with nights as (
 
@@ -18,44 +18,12 @@ silence as (
 
 ),
 
-silent as (
-
-    select
-        prediction_index.number,
-        prediction_index.arrival_date,
-        greatest(
-            prediction_index.arrival_date,
-            {{ days_after('prediction_index.event_date', 'silence.maturity_days') }}
-        ) as silent_on
-    from {{ ref('prediction_index') }} as prediction_index
-    cross join silence
-    where not prediction_index.failed
-
-),
-
-new_labels as (
-
-    select number from {{ ref('label_index') }} where arrival_date in (select arrival_date from nights)
-
-),
-
--- Nothing can change tonight for any other id.
-touched as (
-
-    select number from new_labels
-    union all
-    select number from {{ ref('prediction_index') }} where arrival_date in (select arrival_date from nights)
-    union all
-    select number from silent where silent_on in (select arrival_date from nights)
-
-),
-
 earlier_labels as (
 
     select number, arrival_date
     from {{ ref('label_index') }}
     where arrival_date not in (select arrival_date from nights)
-        and number in (select number from touched)
+        and number in (select number from {{ ref('touched_ids') }})
 
 ),
 
@@ -65,13 +33,13 @@ prediction_nights as (
     union
     select arrival_date from {{ ref('prediction_index') }}
     where arrival_date not in (select arrival_date from nights)
-        and number in (select number from new_labels)
+        and number in (select number from {{ ref('touched_ids') }} where reason = 'label')
 
 ),
 
 known_labels as (
 
-    select number from new_labels
+    select number from {{ ref('touched_ids') }} where reason = 'label'
     union all
     select number from earlier_labels
 
@@ -81,9 +49,12 @@ crowded as (
 
     select number from known_labels group by number having count(*) > 1
     union
-    select number from silent
-    where silent_on <= (select max(arrival_date) from nights)
-        and number in (select number from known_labels)
+    select prediction_index.number
+    from {{ ref('prediction_index') }} as prediction_index
+    cross join silence
+    where prediction_index.number in (select number from known_labels)
+        and {{ days_after('prediction_index.event_date', 'silence.maturity_days') }}
+        <= (select max(arrival_date) from nights)
 
 ),
 
@@ -251,9 +222,7 @@ facts as (
         number, prediction_id, version, role, event_date, prediction_arrival_date, silent_on as arrival_date,
         cast(1 as tinyint) as sign, negative_label as label, cast(null as timestamp) as available_at, 'silence' as kind
     from silent_predictions
-    where prediction_arrival_date in (
-        select arrival_date from silent where silent_on in (select arrival_date from nights)
-    )
+    where prediction_arrival_date in (select arrival_date from {{ ref('touched_ids') }} where reason = 'silence')
         and number not in (select number from crowded)
 
     union all
