@@ -27,16 +27,6 @@ earlier_labels as (
 
 ),
 
-prediction_nights as (
-
-    select arrival_date from nights
-    union
-    select arrival_date from {{ ref('prediction_index') }}
-    where arrival_date not in (select arrival_date from nights)
-        and number in (select number from {{ ref('touched_ids') }} where reason = 'label')
-
-),
-
 known_labels as (
 
     select number from {{ ref('touched_ids') }} where reason = 'label'
@@ -68,7 +58,7 @@ labels as (
 
     select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
     from {{ ref('stg_labels') }}
-    where arrival_date in (select arrival_date from earlier_labels)
+    where arrival_date in (select arrival_date from {{ ref('touched_nights') }} where source = 'labels')
         and {{ row_key(['prediction_id']) }} in (select number from earlier_labels)
 
 ),
@@ -83,7 +73,7 @@ predictions as (
         event_date,
         arrival_date as prediction_arrival_date
     from {{ ref('stg_predictions') }}
-    where not failed and arrival_date in (select arrival_date from prediction_nights)
+    where not failed and arrival_date in (select arrival_date from {{ ref('touched_nights') }} where source = 'predictions')
 
 ),
 
@@ -222,7 +212,9 @@ facts as (
         number, prediction_id, version, role, event_date, prediction_arrival_date, silent_on as arrival_date,
         cast(1 as tinyint) as sign, negative_label as label, cast(null as timestamp) as available_at, 'silence' as kind
     from silent_predictions
-    where prediction_arrival_date in (select arrival_date from {{ ref('touched_ids') }} where reason = 'silence')
+    where prediction_arrival_date in (
+        select arrival_date from {{ ref('touched_nights') }} where source = 'silence'
+    )
         and number not in (select number from crowded)
 
     union all
