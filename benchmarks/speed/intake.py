@@ -66,7 +66,7 @@ def _dates(first: dt.date, last: dt.date) -> list[dt.date]:
 def measured(step: str, root: Path, first: dt.date, last: dt.date) -> tuple[float, float, float]:
     """(seconds, CPU seconds, peak MiB) of one step in a process of its own; the seconds are those after its imports."""
     command = [sys.executable, "-m", "benchmarks.speed.intake", "--step", step, str(root), str(first), str(last)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own interpreter
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     seconds, cpu, peak = json.loads(done.stdout)

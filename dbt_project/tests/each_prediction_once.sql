@@ -1,13 +1,29 @@
 {{ config(meta={'dagster': {'ref': {'name': 'prediction_index'}}}) }}
 
--- No prediction of tonight came before, on any night, under the same version and role. Two ids may share a number by
--- chance, so the rows behind one that comes twice are compared themselves.
-with suspects as (
+-- No prediction of tonight came before, on any night, under the same version and role. Two may share a number by chance,
+-- so those behind one that comes twice are compared themselves.
+with tonight as (
 
-    select number
+    select number, {{ row_key(['number', 'version', 'role']) }} as prediction
     from {{ ref('prediction_index') }}
-    where number in (select number from {{ ref('prediction_index') }} where {{ tonight() }})
-    group by number, {{ row_key(['version', 'role']) }}
+    where {{ tonight() }}
+
+),
+
+earlier as (
+
+    select number, {{ row_key(['number', 'version', 'role']) }} as prediction
+    from {{ ref('prediction_index') }}
+    where not {{ tonight() }}
+        and number in (select number from {{ ref('touched_ids') }} where reason = 'prediction')
+
+),
+
+suspects as (
+
+    select min(number) as number
+    from (select * from tonight union all select * from earlier) as predictions
+    group by prediction
     having count(*) > 1
 
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -314,3 +315,76 @@ def test_a_full_disk_stops_the_night_instead_of_blaming_the_file(world):
     with pytest.raises(IngestError, match="the disk is full"):
         world.run(world.spec(), D1, engine_factory=Full)
     assert world.run(world.spec(), D1).rows_in == 1
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_to_the_next_night(world):
+    world.put("p/a.parquet", [world.prediction("a")])
+    file = world.put("p/b.parquet", [world.prediction("b", score=0.1)])
+
+    class Slow(DuckDBEngine):
+        """While it writes the accepted rows, somebody delivers another file in the place of the one it reads."""
+
+        def copy(self, query: str, path: Path, **how: Any) -> None:
+            super().copy(query, path, **how)
+            if file.exists() and "predictions_1.parquet" in query:
+                file.unlink()
+                world.put("p/b.parquet", [world.prediction("b", score=0.9), world.prediction("c", score=0.9)])
+
+    report = world.run(world.spec(labels=None), D1, engine_factory=Slow)
+    assert world.rows("predictions", "prediction_id") == [("a",)]
+    assert (report.rows_in, report.rows_quarantined) == (2, 1)
+    assert "was changed while it was read" in world.rows("quarantine", "reason")[0][0]
+    world.run(world.spec(labels=None), D2)
+    assert world.rows("predictions", "prediction_id, score") == [("a", 0.5), ("b", 0.9), ("c", 0.9)]
+
+
+def test_what_came_before_is_found_whether_or_not_the_numbers_of_its_keys_are_kept(world):
+    world.put("p/a.parquet", [world.prediction(str(i)) for i in range(20)])
+    world.put("l/a.parquet", [world.label(str(i), at=f"{D1}T11:00:00") for i in range(20)])
+    world.run(world.spec(), D1)
+    again = [world.prediction(str(i), t=f"{D1}T10:00:00") for i in range(10, 30)]
+    for number, night in enumerate((D2, D3, "2024-01-04")):
+        world.put(f"p/{number}.parquet", [*again, world.prediction(f"new{number}", t=f"{night}T10:00:00")])
+        world.put(f"l/{number}.csv", f"id,y,at\n5,0,{D1}T11:00:00\nnew{number},1,{night}T11:00:00\n")
+        if night == D3:
+            shutil.rmtree(world.home.keys_folder("m"))
+        world.run(world.spec(), night)
+    assert world.rows("predictions", "count(*)::int, count(distinct prediction_id)::int") == [(33, 33)]
+    assert world.rows("labels", "count(*)::int") == [(23,)]
+    assert world.rows("quarantine", "count(*)::int, min(reason)") == [
+        (1, "conflicts with an earlier label of the same id and time: another value")
+    ]
+    kept = [file.name[:10] for file in sorted((world.home.keys_folder("m") / "predictions").iterdir())]
+    assert kept == [D1, D2, D3], "of every night but the one that ran last, which the next one looks at first"
+
+
+def test_rows_that_have_no_numbers_of_their_own_are_told_apart_all_the_same(world):
+    named = [{**world.prediction(i), "file_row_number": 7} for i in ("a", "b", "b", "c")]
+    world.put("p/a.parquet", named)
+    path = world.home.root / "data" / "log.duckdb"
+    with DuckDBEngine() as engine:
+        engine.attach(path, "log")
+        rows = "select unnest(['c', 'd', 'd', 'e']) as id, timestamp '2024-01-01 10:00:00' as t, 0.5 as score"
+        engine.run(f"create table log.held as {rows}; create view log.seen as select * from log.held")
+        engine.run("detach log")
+    for table in ("held", "seen"):
+        spec = world.spec(predictions={"source": ["data/p", f"data/log.duckdb#{table}"]}, labels=None, model=table)
+        report = world.run(spec, D1)
+        assert (report.rows_in, report.nights[0].duplicates, report.rows_quarantined) == (8, 2, 1)
+        ids = world.rows("predictions", "prediction_id", model=table)
+        assert ids == [("a",), ("b",), ("c",), ("d",), ("e",)]
+
+
+def test_minus_zero_is_zero_and_what_is_no_number_is_none(world):
+    odd = [-0.0, float("nan"), float("inf"), None, 1.5]
+    world.put("p/a.parquet", [world.prediction(str(i), amount=x) for i, x in enumerate(odd)])
+    world.put("p/b.csv", "id,t,score,amount\n5,2024-01-01,-0.0,-0.0\n")
+    world.run(world.spec(), D1)
+    assert world.rows("predictions", "prediction_id, f_amount::varchar, score::varchar, invalid_fields") == [
+        ("0", "0.0", "0.5", None),
+        ("1", None, "0.5", None),
+        ("2", None, "0.5", '{"amount":"inf"}'),
+        ("3", None, "0.5", None),
+        ("4", "1.5", "0.5", None),
+        ("5", "0.0", "0.0", None),
+    ]

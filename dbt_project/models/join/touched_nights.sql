@@ -7,7 +7,8 @@ union
 
 select 'predictions' as source, arrival_date
 from {{ ref('prediction_index') }}
-where number in (select number from {{ ref('touched_ids') }} where reason = 'label')
+where arrival_date not in (select arrival_date from {{ ref('nights') }})
+    and number in (select number from {{ ref('touched_ids') }} where reason = 'label')
 
 union
 
