@@ -25,7 +25,7 @@ Node = Mapping[str, Any]
 
 
 def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
-    """Accepted predictions and labels -> the prediction index and the label facts."""
+    """Accepted predictions and labels -> their indexes and the label facts."""
     spec, home = wiring.spec, wiring.home
     facts = wiring.key("label_facts")
     manifest = project.read_manifest(project.manifest(home))
