@@ -53,12 +53,9 @@ def project_dir() -> Path:
 def project_version() -> str:
     """A short digest of the project's place, target and files, of dbt's own versions and of the engine's, which has hash
     functions of its own: equal digests parse alike and number rows alike."""
-    digest = hashlib.sha256(f"{project_dir()}
-{os.environ.get('MLOBS_DBT_TARGET', '')}
-".encode())
+    digest = hashlib.sha256(f"{project_dir()}\n{os.environ.get('MLOBS_DBT_TARGET', '')}\n".encode())
     for package in ("dbt-core", "dbt-duckdb", "duckdb"):
-        digest.update(f"{package} {_installed(package)}
-".encode())
+        digest.update(f"{package} {_installed(package)}\n".encode())
     root = project_dir()
     for path in sorted({found for pattern in PROJECT_FILES for found in root.glob(pattern)}):
         digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
