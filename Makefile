@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/mlobs --home $(HOME_DIR) demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .
