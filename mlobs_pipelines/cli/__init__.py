@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import faulthandler
 import functools
 import json
 import sys
@@ -101,6 +102,8 @@ def _fail(door: Door, line: str) -> None:
 @click.pass_context
 def main(context: click.Context, home: Path | None, as_json: bool, debug: bool) -> None:
     """Observe models in production: logged predictions and late labels in, judged metrics out."""
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)  # a crash inside a library leaves a trace of where it was
     context.obj = Door(Home(home.absolute() if home else default_home()), as_json, debug)
 
 

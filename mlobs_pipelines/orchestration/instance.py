@@ -11,6 +11,12 @@ from mlobs_pipelines.store.layout import Home, default_home
 SETTINGS = """\
 # Dagster's settings for this home. Written once; change it freely.
 
+storage:
+  custom:                       # Dagster's SQLite, with a night's events written at once; Postgres for a team: see Dagster's docs
+    module: mlobs_pipelines.orchestration.event_log
+    class: BatchedStorage
+    config: {base_dir: {env: DAGSTER_HOME}}
+
 concurrency:
   runs:
     max_concurrent_runs: 4      # runs of different models at a time; each uses every core
