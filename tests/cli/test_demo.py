@@ -121,7 +121,9 @@ def test_a_loop_that_never_settles_does_not_keep_the_demo(home: Home, monkeypatc
 
 
 @pytest.mark.slow
-def test_the_demo_finds_its_faults_and_shows_them_in_pages_and_in_dagster(tmp_path: Path) -> None:
+def test_the_demo_finds_its_faults_and_shows_them_in_pages_and_in_dagster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = Home(tmp_path / "home")
     home.models.mkdir(parents=True)
     dagster_home(home)  # as `make dev` leaves it
@@ -132,5 +134,6 @@ def test_the_demo_finds_its_faults_and_shows_them_in_pages_and_in_dagster(tmp_pa
     assert [p["verdict"] for p in said["planted"]] == ["quiet", "found"]
     assert said["not_planted"] == []
     assert "delivered more than once" in Path(said["pages"]).read_text(encoding="utf-8")
-    with dg.DagsterInstance.from_config(str(home.root / "dagster")) as instance:
+    monkeypatch.setenv("DAGSTER_HOME", str(home.root / "dagster"))
+    with dg.DagsterInstance.get() as instance:
         assert len(instance.get_materialized_partitions(dg.AssetKey(["card_fraud", "metrics"]))) == 20

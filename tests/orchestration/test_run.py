@@ -32,15 +32,15 @@ def without_instance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
 
-def materializations(home: Home, name: str) -> dict[str | None, dg.AssetMaterialization]:
+def materializations(name: str) -> dict[str | None, dg.AssetMaterialization]:
     """By partition, as Dagster's pages show them."""
-    with dg.DagsterInstance.from_config(str(dagster_home(home))) as instance:
+    with dg.DagsterInstance.get() as instance:
         found = instance.fetch_materializations(dg.AssetKey(["card_fraud", name]), limit=100).records
         return {r.partition_key: r.asset_materialization for r in found if r.asset_materialization}
 
 
-def checks(home: Home) -> dict[str, bool]:
-    with dg.DagsterInstance.from_config(str(dagster_home(home))) as instance:
+def checks() -> dict[str, bool]:
+    with dg.DagsterInstance.get() as instance:
         records = instance.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION))
         events = [r.event_log_entry.get_dagster_event().asset_check_evaluation_data for r in records]
     return {f"{e.asset_key.path[-1]}.{e.check_name}": e.passed for e in reversed(events)}
@@ -66,7 +66,7 @@ def test_a_night_runs_from_raw_tables_to_the_marts(
     assert metrics(home, "card_fraud").filter(pl.col("as_of") == THIRD).height == third.metrics > 0
     assert query(home, "select model, last_night from model_health").rows() == [("card_fraud", THIRD)]
 
-    shown = materializations(home, "predictions")
+    shown = materializations("predictions")
     assert {key: m.metadata["dagster/partition_row_count"].value for key, m in shown.items()} == {
         "2026-01-01": 60,
         "2026-01-02": 60,
@@ -74,8 +74,8 @@ def test_a_night_runs_from_raw_tables_to_the_marts(
     }
     assert "data:image/svg+xml" in str(shown["2026-01-03"].metadata["accepted per night"].value)
     assert "nights" not in shown["2026-01-01"].metadata, "told once a run, of its last night"
-    assert set(materializations(home, "label_facts")) == {"2026-01-01", "2026-01-02", "2026-01-03"}
-    passed = checks(home)
+    assert set(materializations("label_facts")) == {"2026-01-01", "2026-01-02", "2026-01-03"}
+    passed = checks()
     assert passed.pop("labels.rows_arrived") is True
     assert all(passed.values())
     assert sum(name.startswith("label_facts.") for name in passed) >= 3, "dbt's tests are checks"
@@ -118,7 +118,7 @@ def test_a_night_without_rows_is_run_and_only_warns(
     silent = THIRD + dt.timedelta(days=2)
     run_model(home, spec, [THIRD, THIRD + dt.timedelta(days=1), silent])
     assert nights(home.store_folder("metrics", "card_fraud"))[-1] == silent
-    assert checks(home)["predictions.rows_arrived"] is False
+    assert checks()["predictions.rows_arrived"] is False
 
 
 def test_an_error_is_one_line_and_leaves_a_failed_row(
