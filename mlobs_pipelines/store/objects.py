@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -269,9 +269,10 @@ def _no_bucket(error: FileNotFoundError) -> bool:
 
 
 def _written(info: Mapping[str, Any]) -> datetime | None:
-    found = next(
-        (info[name] for name in ("LastModified", "last_modified", "updated", "created") if info.get(name)), None
-    )
+    names = ("LastModified", "last_modified", "updated", "mtime", "created")
+    found = next((info[name] for name in names if info.get(name)), None)
+    if isinstance(found, float):
+        return datetime.fromtimestamp(found, UTC)
     return found if isinstance(found, datetime) and found.tzinfo else None
 
 
