@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -57,7 +58,8 @@ class ObjectStore:
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], setting: str) -> None:
-        self.url, self._options, self._setting = url, dict(options), setting
+        self.url = re.sub(r"://[^/@]*@", "://", url)  # which is shown
+        self._address, self._options, self._setting = url, dict(options), setting
         self._system, self._root = self._connected()
         self._local = "file" in self._protocols()
 
@@ -202,7 +204,7 @@ class ObjectStore:
         import fsspec
 
         try:
-            system, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False, **self._options)
+            system, root = fsspec.core.url_to_fs(self._address, use_listings_cache=False, **self._options)
         except ImportError as error:
             needed = " (for s3://: pip install 'mlobs_pipelines[s3]')" if self.url.startswith("s3") else ""
             raise StorageError(f"{self._setting}: {self.url} needs another package{needed}: {_line(error)}") from None

@@ -104,7 +104,8 @@ def turn(home: Home, model: str, waiting: Callable[[str], None] | None = None) -
             working_copy.fence(store, model, mine)
         if working_copy.bring(store, home, model, rows=True):
             _note_unpublished(home)
-        journal.catch_up(home)
+        with contextlib.suppress(journal.JournalError):  # whoever adds to the log is told; nights go on
+            journal.catch_up(home)
         _turns[home.root, model] = mine
         try:
             yield

@@ -1,7 +1,7 @@
-"""A nightly run in a process of its own that may be told to die: `python nightly_child.py HOME MODEL FROM TO [STEP]`.
+"""A nightly run in a process of its own that may be told to die: `python nightly_child.py HOME MODEL FROM TO [WHEN]`.
 
-With STEP = n the process kills itself (SIGKILL) when it is about to write its n-th object at the home's object store, and in
-the middle of it where that is a file; with STEP = -n, just after it did. Prints how many objects were written.
+WHEN = n: the process kills itself (SIGKILL) in the middle of writing its n-th object at the home's object store; -n: just
+after it did; manifest: when all files are there and it is about to let them count. Prints how many objects were written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(home: str, model: str, first: str, last: str, step: int = 0) -> None:
+def main(home: str, model: str, first: str, last: str, when: str = "0") -> None:
     written, lock = 0, threading.Lock()
 
     def counted(call):
@@ -35,13 +35,14 @@ def main(home: str, model: str, first: str, last: str, step: int = 0) -> None:
             with lock:
                 written += 1
                 mine = written
-            if mine == step:
-                if call.__name__ == "upload":
-                    threading.Thread(target=call, args=(store, *arguments), daemon=True).start()
-                    time.sleep(0.002 * (step % 7))
+            if when == "manifest" and call.__name__ == "create" and "/manifest/" in arguments[0]:
+                die()
+            if str(mine) == when:
+                threading.Thread(target=call, args=(store, *arguments), daemon=True).start()
+                time.sleep(0.003)
                 die()
             done = call(store, *arguments)
-            if mine == -step:
+            if str(-mine) == when:
                 die()
             return done
 
@@ -57,4 +58,4 @@ def main(home: str, model: str, first: str, last: str, step: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], *(int(n) for n in sys.argv[5:6]))
+    main(*sys.argv[1:])

@@ -2,143 +2,115 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 
 import pytest
 
 import mlobs_pipelines.store as store
-from mlobs_pipelines.simulate.delivery import write_world
 from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
-from tests.objects.conftest import Place, bucket
+from mlobs_pipelines.store.working_copy import bring
+from tests.objects.conftest import Place
+from tests.orchestration.conftest import SPEC, write_day
 
 CHILD = Path(__file__).with_name("nightly_child.py")
 ROOT = CHILD.parents[2]
 MODEL = "card_fraud"
-BEFORE, LAST = ("2026-01-01", "2026-01-02"), ("2026-01-03", "2026-01-04")
+FIRST, LAST = "2026-01-01", "2026-01-02"
 
 pytestmark = pytest.mark.slow
 
 
-def start(home: Home, nights: tuple[str, str], step: int = 0) -> subprocess.Popen[str]:
+def start(home: Home, first: str, last: str, when: str = "0") -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    environment |= {"MLOBS_HASH_KEY": "the same on all machines", "DAGSTER_DISABLE_TELEMETRY": "1"}
     environment.pop("DAGSTER_HOME", None)
     return subprocess.Popen(
-        [sys.executable, str(CHILD), str(home.root), MODEL, *nights, str(step)],
+        [sys.executable, str(CHILD), str(home.root), MODEL, first, last, when],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**environment, "DAGSTER_DISABLE_TELEMETRY": "1"},
         start_new_session=True,
     )
 
 
-def run(home: Home, nights: tuple[str, str]) -> int:
-    """Run to the end; gives how many objects were written."""
-    child = start(home, nights)
-    out, err = child.communicate(timeout=300)
+def finish(child: subprocess.Popen[str]) -> int:
+    """Wait for the end of a run; gives how many objects it wrote."""
+    out, err = child.communicate(timeout=600)
     assert child.returncode == 0, err[-2000:]
     return int(out.split()[-1])
 
 
-@pytest.fixture(scope="module")
-def logged(tmp_path_factory):
-    """What was logged, in a home without storage; and what four nights of it give there."""
-    home = Home(tmp_path_factory.mktemp("logged") / "home")
-    write_world(home, seed=3, days=6, payments_per_day=100)
-    data = home.root.with_name("data")
-    shutil.copytree(home.root, data)
-    run(home, BEFORE)
-    run(home, LAST)
-    return data, digest(home, MODEL)
-
-
-@pytest.fixture(scope="module")
-def published(logged, s3_address, tmp_path_factory):
-    """A place that two nights were published to, by a home that is gone since; what comes next is done to copies of it."""
-    place = Place(*bucket(s3_address), tmp_path_factory.mktemp("published"))
-    home = begin(place, "first", logged[0], with_model=True)
-    run(home, BEFORE)
-    return place
-
-
-def begin(place: Place, name: str, data: Path, *, with_model: bool = False) -> Home:
+def begin(place: Place, name: str, logs: Home) -> Home:
     """An empty home where the logs are within reach; the model's file is at the object store."""
     home = place.home(name)
-    (home.root / "data").symlink_to(data / "data")
-    if with_model:
-        shutil.copytree(data / "models", home.models)
+    (home.root / "data").symlink_to(logs.root / "data")
     return home
-
-
-@pytest.fixture
-def place(published, tmp_path):
-    """The same objects in a bucket of their own, so that each test goes on from there."""
-    import s3fs
-
-    url, options = bucket(published.options["client_kwargs"]["endpoint_url"])
-    system = s3fs.S3FileSystem(**options)
-    before, after = published.url.removeprefix("s3://"), url.removeprefix("s3://")
-    for key in system.find(before):
-        system.copy(key, after + key.removeprefix(before))
-    return Place(url, options, tmp_path)
-
-
-def test_a_home_that_is_empty_goes_on_where_another_one_left_off(logged, place, capsys):
-    data, expected = logged
-    home = begin(place, "second", data)
-    written = run(home, LAST)
-    assert digest(home, MODEL) == expected
-    reader = place.home("reader")
-    storage.refresh(reader, rows=False)
-    asked = "select metric, as_of, value from metrics order by all"
-    assert store.query(reader, asked).equals(store.query(home, asked))
-    assert store.query(reader, "select count(*) from runs").item() == 4
-    with capsys.disabled():
-        print(f"\n{written} objects written by two nights")
-
-
-def points(written: int) -> list[int]:
-    """Before, in and after each object where MLOBS_EVERY_KILL_POINT is set, else some spread over the run."""
-    every = [n * sign for n in range(1, written + 1) for sign in (1, -1)]
-    if os.environ.get("MLOBS_EVERY_KILL_POINT"):
-        return every
-    return [3, -written // 2, written]  # a first file, in the midst, and the manifest
-
-
-def test_killed_while_writing_any_object_then_run_again_here_or_elsewhere_gives_the_same_digest(logged, place, capsys):
-    data, expected = logged
-    reader = place.home("reader")
-    storage.refresh(reader, rows=True)
-    nights = nights_of(reader)
-    same = 0
-    chosen = points(int(os.environ.get("MLOBS_OBJECTS", "40")))
-    for i, point in enumerate(chosen):
-        home = begin(place, f"at{point}", data)
-        killed = start(home, LAST, point)
-        _, err = killed.communicate(timeout=300)
-        assert killed.returncode == -signal.SIGKILL, err[-2000:]
-        storage.refresh(reader, rows=True)
-        assert nights_of(reader) == nights, f"killed at object {point}: half a night is seen"
-        if i == len(chosen) - 1:
-            run(home, LAST)
-            assert digest(home, MODEL) == expected, f"killed at object {point}, run again there"
-        same += 1
-    storage.refresh(reader, rows=True)
-    assert digest(reader, MODEL) == expected
-    with capsys.disabled():
-        print(f"\nkilled at objects {chosen}: nothing of it seen, then identical")
 
 
 def nights_of(home: Home) -> dict[str, list[str]]:
     """The nights of each table that a home has."""
     folders = [*home.lake(MODEL).glob("*/"), *(home.root / "store").glob(f"*/{MODEL}/")]
-    return {str(folder.relative_to(home.root)): sorted(f.name for f in folder.glob("2026-*")) for folder in folders}
+    found = {
+        str(folder.relative_to(home.root)): sorted(file.name for file in folder.glob("2026-*")) for folder in folders
+    }
+    return {table: nights for table, nights in sorted(found.items()) if nights}
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """What was logged, in a home without storage that has run both nights."""
+    home = Home(tmp_path_factory.mktemp("logs") / "home")
+    home.models.mkdir(parents=True)
+    home.spec_file(MODEL).write_text(SPEC, encoding="utf-8")
+    for i in range(3):
+        write_day(home, dt.date(2026, 1, 1 + i), rows=90)
+    finish(start(home, FIRST, LAST))
+    return home
+
+
+def test_killed_while_writing_objects_then_run_again_the_digest_is_the_same_and_no_half_night_is_ever_seen(
+    logs, at_s3, capsys
+):
+    expected = digest(logs, MODEL)
+    first = begin(at_s3, "first", logs)
+    first.models.mkdir()
+    first.spec_file(MODEL).write_text(SPEC, encoding="utf-8")
+    written = finish(start(first, FIRST, FIRST))
+    reader = at_s3.home("reader")
+    storage.refresh(reader, rows=True)
+    before = nights_of(reader)
+    assert {tuple(nights) for nights in before.values()} == {(f"{FIRST}.parquet",)}
+
+    every = [str(n * sign) for n in range(1, written - 3) for sign in (1, -1)] + ["manifest"]
+    chosen = every if os.environ.get("MLOBS_EVERY_KILL_POINT") else ["3", str(-(written // 2)), "manifest"]
+    for when in chosen:
+        home = begin(at_s3, f"killed at {when}", logs)  # each on a machine of its own, which takes the last one over
+        killed = start(home, LAST, LAST, when)
+        _, err = killed.communicate(timeout=600)
+        assert killed.returncode == -signal.SIGKILL, err[-2000:]
+        storage.refresh(reader, rows=True)
+        assert nights_of(reader) == before, f"killed at {when}"
+
+    again, seen = start(home, LAST, LAST), []
+    while again.poll() is None:
+        bring(storage.of(reader).store, reader, MODEL, rows=True)
+        seen.append(nights_of(reader))
+        time.sleep(0.2)
+    finish(again)
+    storage.refresh(reader, rows=True)
+    after = nights_of(reader)
+    assert digest(home, MODEL) == expected
+    assert digest(reader, MODEL) == expected, "the copy of another machine, too"
+    assert all(nights in (before, after) for nights in seen), "a reader saw half a night"
+    numbers = "select metric, subject, segment, as_of, value from metrics order by all"
+    assert store.query(reader, numbers).equals(store.query(logs, numbers))
+    with capsys.disabled():
+        print(f"\nkilled at {', '.join(chosen)} of {written} objects: identical; read {len(seen)} times meanwhile")
