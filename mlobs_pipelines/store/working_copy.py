@@ -29,12 +29,14 @@ BESIDE_NIGHTS = ("runs", WATCH_TABLE, "comparisons")
 
 @dataclass
 class _State:
-    """What a working copy knows. ``begun``: nights are being written and are not whole. ``files``: what tells of each
-    file that it is the same, and its SHA-256. ``base``: the SHA-256 of what was fetched or published last."""
+    """What a working copy knows. ``begun``: nights are being written and are not whole. ``own``: the home had nights
+    before it saw the store, and they are not there yet. ``files``: what tells of each file that it is the same, and its
+    SHA-256. ``base``: the SHA-256 of what was fetched or published last."""
 
     url: str
     manifest: Manifest = field(default_factory=Manifest)
     begun: bool = False
+    own: bool = False
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     base: dict[str, str] = field(default_factory=dict)
     uploaded: set[str] = field(default_factory=set)
@@ -91,6 +93,7 @@ def commit(store: ObjectStore, home: Home, model: str, turn: Turn | None) -> Non
             found = Manifest(manifest.number + 1, number, files)
             if publish(store, model, found):
                 state.manifest, state.uploaded = found, set()
+                state.own = state.own and not whole
                 state.base |= {path: entry.sha256 for path, entry in changed.items()}
                 for path in gone:
                     state.base.pop(path)
@@ -133,7 +136,9 @@ def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | N
             "publish it anew from here"
         )
     there = _durable(home, model)
-    if known is None and manifest.number:
+    if known is None:
+        state.own = any(path != _spec(model) for path in there)
+    if state.own and manifest.number:
         _refuse_strangers(store, home, model, state, manifest, there)
     taken_over = manifest.turn != state.manifest.turn
     wanted: dict[str, Entry] = {}
@@ -154,6 +159,7 @@ def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | N
         return None
     for path in gone:
         (home.root / path).unlink(missing_ok=True)
+    state.own = state.own and not manifest.number
     if taken_over:
         state.begun = False
         home.behind_file(model).unlink(missing_ok=True)
@@ -290,6 +296,7 @@ def _load(home: Home, model: str, url: str) -> _State | None:
             url=found["url"],
             manifest=Manifest(said["number"], said["turn"], files),
             begun=found["begun"],
+            own=found["own"],
             files={path: (told, sha256) for path, (told, sha256) in found["files"].items()},
             base=found["base"],
             uploaded=set(found["uploaded"]),

@@ -264,6 +264,17 @@ def test_a_home_with_other_nights_than_the_store_is_refused_and_keeps_them(place
     assert seen(other) == {"2026-01-04": "other"}
 
 
+def test_nights_from_before_that_are_not_there_yet_are_never_put_back(place):
+    one, other = place.home("one"), place.home("other")
+    write_text(one.store_file("metrics", MODEL, NIGHTS[0]), "metrics one")
+    with pytest.raises(KeyboardInterrupt), storage.turn(one, MODEL):
+        raise KeyboardInterrupt
+    run(other, NIGHTS[0], "other")
+    with pytest.raises(StorageError, match="begin with an empty home"):
+        refresh(one)
+    assert seen(one) == {"2026-01-01": "one"}
+
+
 def test_a_home_that_forgot_what_it_knew_of_the_store_takes_up_the_same_files_again(place):
     one = place.home("one")
     run(one, NIGHTS[0], "one")
