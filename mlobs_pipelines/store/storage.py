@@ -102,8 +102,7 @@ def turn(home: Home, model: str, waiting: Callable[[str], None] | None = None) -
     try:
         if mine.cut_off:
             working_copy.fence(store, model, mine)
-        if working_copy.bring(store, home, model, rows=True):
-            _note_unpublished(home)
+        working_copy.bring(store, home, model, rows=True)
         with contextlib.suppress(journal.JournalError):  # whoever adds to the log is told; nights go on
             journal.catch_up(home)
         _turns[home.root, model] = mine
@@ -176,19 +175,20 @@ def refresh(home: Home, *, rows: bool) -> None:
 
     store = storage.store
 
-    def one(model: str) -> bool:
+    def one(model: str) -> None:
         with contextlib.suppress(TimeoutError), exclusive(home.lock_file(model), timeout=0.0):
-            return working_copy.bring(store, home, model, rows=rows)
-        return False
+            working_copy.bring(store, home, model, rows=rows)
 
-    changed = [journal.catch_up(home), *objects.in_parallel(one, manifest.models(store))]
-    if any(changed):
-        _note_unpublished(home)
-    if _unpublished(home).exists():
+    objects.in_parallel(one, manifest.models(store))
+    if journal.catch_up(home) or working_copy.unpublished(home).exists():
         from mlobs_pipelines.store import results
 
-        results.publish(home)
-        _unpublished(home).unlink(missing_ok=True)
+        working_copy.unpublished(home).unlink(missing_ok=True)  # before, for more may come meanwhile
+        try:
+            results.publish(home)
+        except BaseException:
+            working_copy.unpublished(home).touch()
+            raise
 
 
 def keep_fresh(home: Home, seconds: float, failed: Callable[[str], None]) -> None:
@@ -226,12 +226,3 @@ def _holder(home: Home) -> str:
     if not file.exists():
         write_text(file, uuid.uuid4().hex)
     return f"{socket.gethostname()}:{home.root} ({file.read_text(encoding='utf-8')})"
-
-
-def _unpublished(home: Home) -> Path:
-    return home.storage / "unpublished"
-
-
-def _note_unpublished(home: Home) -> None:
-    home.storage.mkdir(parents=True, exist_ok=True)
-    _unpublished(home).touch()

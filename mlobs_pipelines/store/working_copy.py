@@ -117,6 +117,11 @@ def fence(store: ObjectStore, model: str, turn: Turn) -> None:
             return
 
 
+def unpublished(home: Home) -> Path:
+    """A file that is there while ``results.duckdb`` may lack what came from the store."""
+    return home.storage / "unpublished"
+
+
 def tidy(store: ObjectStore, home: Home, model: str) -> None:
     """Sweep the store of what no reader can want. Only whose turn it is."""
     with _locked(home, model):
@@ -138,9 +143,42 @@ def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | N
     there = _durable(home, model)
     if known is None:
         state.own = any(path != _spec(model) for path in there)
+        _save(home, model, state)
     if state.own and manifest.number:
         _refuse_strangers(store, home, model, state, manifest, there)
     taken_over = manifest.turn != state.manifest.turn
+    wanted, gone = _compared(home, model, state, manifest, there, taken_over=taken_over, rows=rows)
+    if wanted or gone:
+        unpublished(home).touch()
+    if not _fetch(store, home, model, wanted):
+        return None
+    for path in gone:
+        (home.root / path).unlink(missing_ok=True)
+    if taken_over:
+        home.behind_file(model).unlink(missing_ok=True)
+        home.sources_file(model).unlink(missing_ok=True)  # it tells of nights that are others now
+    now = _durable(home, model)
+    state.files |= {path: (now[path], entry.sha256) for path, entry in wanted.items()}
+    state.base |= {path: entry.sha256 for path, entry in wanted.items()}
+    state.files = {path: found for path, found in state.files.items() if path in now}
+    state.base = {path: sha256 for path, sha256 in state.base.items() if path in now}
+    state.begun, state.own = state.begun and not taken_over, state.own and not manifest.number
+    state.manifest = manifest
+    _save(home, model, state)
+    return bool(wanted or gone)
+
+
+def _compared(
+    home: Home,
+    model: str,
+    state: _State,
+    manifest: Manifest,
+    there: dict[str, str],
+    *,
+    taken_over: bool,
+    rows: bool,
+) -> tuple[dict[str, Entry], list[str]]:
+    """Which files are to be fetched and which to be removed; notes those that are what counts."""
     wanted: dict[str, Entry] = {}
     gone: list[str] = []
     for path, entry in manifest.files.items():
@@ -154,25 +192,7 @@ def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | N
         elif own:
             gone.append(path)
     strangers = [path for path in there if path not in manifest.files and path != _spec(model)]
-    gone += strangers if taken_over else [path for path in strangers if path in state.base]
-    if not _fetch(store, home, model, wanted):
-        return None
-    for path in gone:
-        (home.root / path).unlink(missing_ok=True)
-    state.own = state.own and not manifest.number
-    if taken_over:
-        state.begun = False
-        home.behind_file(model).unlink(missing_ok=True)
-        home.sources_file(model).unlink(missing_ok=True)  # it tells of nights that are others now
-    now = _durable(home, model)
-    for path, entry in wanted.items():
-        state.files[path] = now[path], entry.sha256
-        state.base[path] = entry.sha256
-    state.files = {path: found for path, found in state.files.items() if path in now}
-    state.base = {path: sha256 for path, sha256 in state.base.items() if path in now}
-    state.manifest = manifest
-    _save(home, model, state)
-    return bool(wanted or gone)
+    return wanted, gone + [path for path in strangers if taken_over or path in state.base]
 
 
 def _refuse_strangers(

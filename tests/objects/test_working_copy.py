@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -211,6 +212,25 @@ def test_killed_before_its_files_count_it_leaves_what_counted_and_goes_on(place,
     run(one, NIGHTS[0], "again")
     refresh(reader)
     assert set(seen(reader).values()) == set(lake(reader).values()) == {"again"}
+
+
+def test_killed_while_it_fetches_it_fetches_again_what_counts_by_then(place, monkeypatch):
+    one, other = place.home("one"), place.home("other")
+    run(one, NIGHTS[0], "first")
+    replace, left = Path.replace, iter(range(5))
+
+    def dies(self, target):
+        if other.root in target.parents and "storage" not in target.parts:
+            next(left)
+        return replace(self, target)
+
+    with monkeypatch.context() as patched, contextlib.suppress(BaseException):
+        patched.setattr(Path, "replace", dies)
+        refresh(other)
+    assert 0 < len(list(other.root.rglob("*.parquet"))) < 4 + len(TABLES)
+    run(one, NIGHTS[0], "again")
+    refresh(other)
+    assert set(seen(other).values()) == set(lake(other).values()) == {"again"}
 
 
 def test_files_that_a_run_removed_are_gone_everywhere_and_files_lost_otherwise_come_back(place):
