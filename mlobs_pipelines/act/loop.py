@@ -18,7 +18,7 @@ from mlobs_pipelines.act.rows import newest_night
 from mlobs_pipelines.registry import Registry
 from mlobs_pipelines.registry.versions import CHAMPION
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store import results
+from mlobs_pipelines.store import results, storage
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.lock import exclusive
 
@@ -54,7 +54,7 @@ def advance(home: Home, spec: ModelSpec, *, as_of: dt.date | None = None, until_
                 break
     finally:
         if done:
-            results.publish(home, [spec])
+            _publish(home, spec)
     return done
 
 
@@ -69,8 +69,13 @@ def do(home: Home, spec: ModelSpec, stage: str) -> list[str]:
         return []
     done = STAGES[stage](home, spec, night)
     if done:
-        results.publish(home, [spec])
+        _publish(home, spec)
     return done
+
+
+def _publish(home: Home, spec: ModelSpec) -> None:
+    results.publish(home, [spec])
+    storage.commit(home, spec.model)
 
 
 def due(home: Home, spec: ModelSpec, stage: str) -> list[Row]:
@@ -136,14 +141,14 @@ ACTIONS = {"promote": ("promote", "roll_back"), "retrain": ("retrain",), "valida
 
 @contextlib.contextmanager
 def _mine(home: Home, spec: ModelSpec, stage: str) -> Iterator[bool]:
-    """Whether this process alone is at a stage of the model's loop, for as long as the block lasts."""
+    """Whether this process alone, of all machines, is at a stage of the model's loop, for as long as the block lasts."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(exclusive(home.lock_file(f"{spec.model}.{stage}"), timeout=0.0))
         except TimeoutError:
             yield False
             return
-        yield True
+        yield stack.enter_context(storage.stage(home, f"{spec.model}.{stage}"))
 
 
 def _line(row: Row) -> str:

@@ -15,6 +15,7 @@ import click
 
 from mlobs_pipelines import __version__
 from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home, default_home
 
 DATE = click.DateTime(formats=["%Y-%m-%d"])
@@ -51,6 +52,16 @@ class Door:
         return load_spec(path)
 
 
+READERS = {
+    *("status", "sql", "explain", "report", "serve", "alerts", "verify"),
+    *("ack", "resolve", "silence", "approve", "reject"),
+}
+"""Commands that read results and no rows."""
+
+APART = {"demo", "init"}
+"""Commands that need nothing of what other machines did."""
+
+
 def _as_json(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     context.obj.as_json = context.obj.as_json or wanted
 
@@ -67,6 +78,8 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(door: Door, *args: Any, **kwargs: Any) -> Any:
         try:
+            if (name := click.get_current_context().info_name) not in APART:
+                storage.refresh(door.home, rows=name not in READERS)
             return function(door, *args, **kwargs)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise

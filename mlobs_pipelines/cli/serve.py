@@ -7,6 +7,9 @@ import click
 from mlobs_pipelines.cli import Door, command, main
 from mlobs_pipelines.errors import UserError
 
+FRESH_SECONDS = 30.0
+"""How often the pages look for what other machines published at the home's object store, where it has one."""
+
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to serve on.")
@@ -29,6 +32,7 @@ def serve(door: Door, host: str, port: int, proxies: tuple[str, ...], user_heade
     import uvicorn
 
     from mlobs_pipelines.report.serve.app import Proxy, build_app, local_site
+    from mlobs_pipelines.store import storage
 
     proxy = Proxy(frozenset(proxies), user_header.lower()) if proxies else None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -43,6 +47,7 @@ def serve(door: Door, host: str, port: int, proxies: tuple[str, ...], user_heade
         port = place.getsockname()[1]
         site = local_site(door.home, port, host, proxy)
         door.say(f"http://{host}:{port}{site.prefix}/  (Ctrl-C ends it)")
+        storage.keep_fresh(door.home, FRESH_SECONDS, lambda line: click.echo(f"mlobs: {line}", err=True))
         config = uvicorn.Config(
             build_app(site),
             log_level="warning",

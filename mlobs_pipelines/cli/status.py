@@ -60,7 +60,8 @@ _SEVERITY = {"broken spec": 0, "failed": 0, "alert": 0, "warn": 1, "late": 1, "n
 def _due(home: Home, spec: ModelSpec, now: dt.datetime) -> dict[str, Any]:
     from mlobs_pipelines.orchestration.due import last_complete_day
 
-    done = nights(home.lake(spec.model) / "predictions")
+    finished = nights(home.store_folder("metrics", spec.model))[-1:]  # all there is where rows are not fetched
+    done = sorted([*nights(home.lake(spec.model) / "predictions")[-1:], *finished])
     behind = (last_complete_day(spec, now) - done[-1]).days if done else None
     return {"nights_behind": behind}
 

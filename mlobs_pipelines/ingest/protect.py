@@ -12,13 +12,28 @@ from mlobs_pipelines.ingest.readers import Opened, without_lines
 from mlobs_pipelines.ingest.sources import IngestError
 from mlobs_pipelines.ingest.values import as_text
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 
 _BLOCK = 64
 
 
 def key(home: Home) -> bytes:
-    """The key of the hash: the text of ``MLOBS_HASH_KEY``, else of the home's own key file, made once."""
+    """The key of the hash: the text of ``MLOBS_HASH_KEY``, else of the home's own key file, made once.
+
+    Raises:
+        IngestError: the home's object store knows of another key.
+    """
+    found = _key(home)
+    if not storage.same_key(home, found):
+        raise IngestError(
+            "values were hashed with another key on another machine; set MLOBS_HASH_KEY to the key of that one (its "
+            f"{home.hash_key.name}), or what was hashed before can't be matched"
+        )
+    return found
+
+
+def _key(home: Home) -> bytes:
     given = os.environ.get("MLOBS_HASH_KEY", "").strip()
     if given:
         return given.encode()

@@ -14,6 +14,7 @@ from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration import evidence, watchdog
 from mlobs_pipelines.orchestration.alerts import tell
 from mlobs_pipelines.orchestration.wiring import Wiring, one_line
+from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.results import publish
 from mlobs_pipelines.store.tables import RUNS
@@ -52,6 +53,7 @@ def record(
     if status == "failed":
         with contextlib.suppress(UserError):  # the next run that ends publishes and tells it
             publish(wiring.home)
+            storage.commit(wiring.home, wiring.model)
             tell(wiring.home, wiring.spec, nights[-1], now=dt.datetime.now(dt.UTC))
 
 

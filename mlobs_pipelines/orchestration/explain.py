@@ -30,7 +30,7 @@ def explain(
     """
     from mlobs_pipelines.explain.night import Report, explain_nights
     from mlobs_pipelines.registry import Registry
-    from mlobs_pipelines.store import results
+    from mlobs_pipelines.store import results, storage
 
     registry = Registry.open(home, spec)
     if registry.uri is None:
@@ -39,6 +39,7 @@ def explain(
         report = explain_nights(home, spec, sorted(nights), registry.load, run_id=run_id, progress=progress)
         if report.rows:
             results.publish(home, [spec])
+            storage.commit(home, spec.model)
         return report
     except Exception as error:  # a model's own code and shap may raise anything
         report = Report()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration.alerts import outbox_sensor
 from mlobs_pipelines.orchestration.broken import broken_model
 from mlobs_pipelines.orchestration.model import build_model
@@ -13,11 +14,17 @@ from mlobs_pipelines.orchestration.wiring import one_line
 from mlobs_pipelines.spec.errors import SpecError
 from mlobs_pipelines.spec.load import load_all
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 
 
 def build_home(home: Home) -> dg.Definitions:
-    """Definitions of every model in the home, read from names, specs and footers alone."""
+    """Definitions of every model in the home, read from names, specs and footers alone; where the home has an object
+    store, it is brought up to date with it first."""
+    try:
+        storage.refresh(home, rows=True)
+    except UserError as error:  # with what is here the rest goes on, and a run says it again
+        dg.get_dagster_logger("mlobs").warning(str(error))
     specs, errors = load_all(home.models)
     parts = [_build(home, specs[name]) for name in sorted(specs)]
     parts += [broken_model(name, _problems(errors[name]), _reason(home, name)) for name in sorted(errors)]

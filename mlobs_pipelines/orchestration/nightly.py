@@ -13,6 +13,7 @@ from mlobs_pipelines.orchestration.checks import last_night, last_tick
 from mlobs_pipelines.orchestration.due import last_complete_day
 from mlobs_pipelines.orchestration.partitions import partition_tags, ran_before, unfinished
 from mlobs_pipelines.orchestration.wiring import Wiring
+from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.results import publish
 
 WATCH_SECONDS = 900
@@ -84,6 +85,7 @@ def last_night_sensor(wiring: Wiring) -> dg.SensorDefinition:
         recent = 0 < found.missed <= MOST_MISSED
         if recent and watchdog.tell(wiring.home, wiring.model, found.night, "absent", found.detail):
             publish(wiring.home)
+            storage.commit(wiring.home, wiring.model)
             tell(wiring.home, wiring.spec, found.night, now=dt.datetime.now(dt.UTC))
         evaluation = dg.AssetCheckEvaluation(
             asset_key=wiring.key("predictions"),

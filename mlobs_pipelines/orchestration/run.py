@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import time
 import uuid
 import warnings
@@ -23,6 +24,9 @@ from mlobs_pipelines.orchestration.wiring import Progress, Wiring, one_line, tel
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.layout import nights as nights_in
+
+_OURS = re.compile(r"^mlobs_pipelines\.[\w.]+: ")
+"""How Dagster begins the text of an error of ours."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -136,7 +140,14 @@ def _failure(model: str, events: Sequence[dg.DagsterEvent]) -> UserError:
         if data.error:
             error.add_note(data.error.to_string())
         return error
-    return UserError(f"{model}: {one_line(next((e.message or '' for e in events if e.is_job_failure), 'it failed'))}")
+    failed = next((event for event in events if event.is_job_failure), None)
+    if failed is None:
+        return UserError(f"{model}: it failed")
+    first = failed.job_failure_data.error  # before any step: the model's lock, or its turn at the object store
+    while first and first.cause:
+        first = first.cause
+    said = _OURS.sub("", first.message) if first else failed.message
+    return UserError(f"{model}: {one_line(said or 'it failed')}")
 
 
 def _notes(events: Sequence[dg.DagsterEvent]) -> tuple[str, ...]:

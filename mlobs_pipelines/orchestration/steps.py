@@ -20,7 +20,7 @@ from mlobs_pipelines.orchestration.past import Past
 from mlobs_pipelines.orchestration.profiles import load_profiles
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store import results
+from mlobs_pipelines.store import results, storage
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 
@@ -33,12 +33,14 @@ JUDGED = ("metrics", "signals", "causes", "incidents")
 def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
     """Accept what arrived on the nights into the lake; quarantine what can't be accepted."""
     dbt.start(home)  # the join that follows finds it ready
+    storage.begin(home, spec.model)
     behind.mark(home, spec.model, nights)
     return ingest_nights(home, spec, list(nights), progress=progress)
 
 
 def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """Join labels to predictions in dbt and publish the nights' label facts in the lake."""
+    storage.begin(home, spec.model)
     affected = behind.affected(home, spec.model, nights)
     environment = label_join.prepare(home, spec, affected)
     label_join.build(environment)
@@ -47,6 +49,7 @@ def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
 
 def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
     """Count the nights' predictions and label facts into additive profiles."""
+    storage.begin(home, spec.model)
     profile_nights(home, spec, behind.affected(home, spec.model, nights), progress=progress)
 
 
@@ -67,6 +70,7 @@ def measure(
         if progress:
             progress(f"measured {night} ({len(written)} of {len(affected)})")
     behind.clear(home, spec.model)
+    storage.end(home, spec.model)
     return written
 
 
@@ -76,8 +80,10 @@ def decide(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[str]:
 
 
 def publish(home: Home, specs: Sequence[ModelSpec]) -> None:
-    """Bring the snapshot for readers, ``results.duckdb``, up to date."""
+    """Bring the snapshot for readers, ``results.duckdb``, up to date; then let the nights count at the object store."""
     results.publish(home, list(specs))
+    for spec in specs:
+        storage.commit(home, spec.model)
 
 
 def run_nights(

@@ -20,10 +20,12 @@ from typing import Any
 import polars as pl
 
 from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.store import shared_log, storage
 from mlobs_pipelines.store.chain import Chain, Head, Problem, Row, as_json, opened, sealed, unicode
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.lock import exclusive
+from mlobs_pipelines.store.objects import ObjectStore
 from mlobs_pipelines.store.tables import DECISIONS
 
 ACTIONS = (
@@ -104,33 +106,52 @@ def append(
             raise ValueError(f"{value!r} is none of {', '.join(known)}")
     if not decision_id:
         raise ValueError("a decision needs an id")
+    shared = storage.of(home)
     with _writing(home):
-        read = _sound(home)
-        newest = _newest(read.frame, decision_id) if once or expect else None
-        if once and newest and newest["status"] == status:
-            return newest
-        if expect and (newest is None or newest["status"] not in expect):
-            found = f"is {newest['status']} by {newest['actor']} since" if newest else "is not in the log, not"
-            raise SettledError(f"{decision_id} {found} {' or '.join(expect)}; nothing was changed")
-        seq = read.chain.seq + 1
-        row: Row = {
-            "decision_id": f"{decision_id}:{seq}" if numbered else decision_id,
-            "model": model,
-            "version": version,
-            "as_of": as_of,
-            "action": action,
-            "reason": reason,
-            "evidence": as_json(evidence or {}),
-            "mode": mode,
-            "status": status,
-            "actor": actor,
-            "incident_id": incident_id,
-            "decided_at": _utc(decided_at or dt.datetime.now(dt.UTC)),
-        }
-        line = sealed(row, seq, read.chain.hash)
-        added, _ = opened(line)  # what cannot be read again is not written
-        _write(home, line, read, Head(seq, added["hash"]))
-        return added
+        while True:
+            if shared:
+                _catch_up(home, shared.store)
+            read = _sound(home)
+            newest = _newest(read.frame, decision_id) if once or expect else None
+            if once and newest and newest["status"] == status:
+                return newest
+            if expect and (newest is None or newest["status"] not in expect):
+                found = f"is {newest['status']} by {newest['actor']} since" if newest else "is not in the log, not"
+                raise SettledError(f"{decision_id} {found} {' or '.join(expect)}; nothing was changed")
+            seq = read.chain.seq + 1
+            row: Row = {
+                "decision_id": f"{decision_id}:{seq}" if numbered else decision_id,
+                "model": model,
+                "version": version,
+                "as_of": as_of,
+                "action": action,
+                "reason": reason,
+                "evidence": as_json(evidence or {}),
+                "mode": mode,
+                "status": status,
+                "actor": actor,
+                "incident_id": incident_id,
+                "decided_at": _utc(decided_at or dt.datetime.now(dt.UTC)),
+            }
+            line = sealed(row, seq, read.chain.hash)
+            added, _ = opened(line)  # what cannot be read again is not written
+            if shared is None or shared_log.add(shared.store, seq, line):
+                _write(home, line, read, Head(seq, added["hash"]))
+                return added
+            # Another machine was quicker, and what it wrote may change what there is to say.
+
+
+def catch_up(home: Home) -> bool:
+    """Take in the entries that other machines added, where the home has an object store; gives whether there were any.
+
+    Raises:
+        JournalError: this home's log and the store's are two logs, or it can't be written.
+    """
+    shared = storage.of(home)
+    if shared is None:
+        return False
+    with _writing(home):
+        return _catch_up(home, shared.store)
 
 
 def decisions(home: Home, model: str | None = None) -> pl.DataFrame:
@@ -248,6 +269,42 @@ def _write(home: Home, line: bytes, read: _Reading, head: Head) -> None:
         _readings.pop(_log(home), None)  # read again: half a line was cleared away
     else:
         _readings[_log(home)] = _grown(read, line + b"\n", stamp)
+
+
+def _catch_up(home: Home, store: ObjectStore) -> bool:
+    """Take in what the store has after this log's last entry; a log that was begun before the store is put there."""
+    read = _read(home)
+    if read.chain.lines and not read.chain.problems and not _put_there(home, store, read):
+        raise JournalError(
+            f"{_log(home)} and the log at {store.url} are two logs: this one's last entry is not there. Move {home.log} "
+            "aside to go on with the one of the store"
+        )
+    lines = shared_log.after(store, read.chain.seq)
+    if not lines:
+        return False
+    if read.chain.lines or read.chain.tail:
+        for line in lines:
+            read = _read(home)
+            _write(home, line, read, _head_of(line))
+    else:  # the head first: a log that is missing behind it is fetched again
+        home.log.mkdir(parents=True, exist_ok=True)
+        _put(home, _head_of(lines[-1]))
+        write_text(_log(home), b"".join(line + b"\n" for line in lines).decode("utf-8"))
+    return True
+
+
+def _put_there(home: Home, store: ObjectStore, read: _Reading) -> bool:
+    """Whether the store has this log; it is put there where the store has only its beginning."""
+    own = _log(home).read_bytes()[: read.chain.size].splitlines()
+    there = shared_log.entry(store, len(own) - 1)
+    if there is not None:
+        return there == own[-1]
+    return all(shared_log.add(store, seq, line) for seq, line in enumerate(own))
+
+
+def _head_of(line: bytes) -> Head:
+    entry, _ = opened(line)
+    return Head(entry["seq"], entry["hash"])
 
 
 def _put(home: Home, head: Head) -> None:

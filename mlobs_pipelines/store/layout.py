@@ -117,6 +117,16 @@ class Home:
     def hash_key(self) -> Path:
         return self.root / "hash.key"
 
+    @property
+    def settings_file(self) -> Path:
+        """What holds for the installation and not for one model."""
+        return self.root / "mlobs.yaml"
+
+    @property
+    def storage(self) -> Path:
+        """What this working copy knows of the object store, where the home has one."""
+        return self.root / "storage"
+
 
 def nights(folder: Path) -> list[dt.date]:
     """Nights that a table's folder holds, ascending; files that are no night's are passed over."""

@@ -1,0 +1,95 @@
+"""A home's own settings, ``<home>/mlobs.yaml``: what holds for the installation and not for one model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from mlobs_pipelines.spec.document import DocumentError, read
+from mlobs_pipelines.spec.errors import Problem, SpecError, key_path
+from mlobs_pipelines.spec.explain import explain
+from mlobs_pipelines.spec.model import SpecModel
+from mlobs_pipelines.spec.values import Duration
+
+FILE = "mlobs.yaml"
+STORAGE_VARIABLE = "MLOBS_STORAGE"
+
+_URL = re.compile(r"[a-z][a-z0-9+.\-]*://\S+")
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_TEXTS = ("key", "secret", "token", "password", "account_name", "account_key", "username")
+"""Options that stay text, whatever they look like."""
+
+
+def _storage(url: str) -> str:
+    if not _URL.fullmatch(url):
+        raise ValueError(f"{url!r} is no URL; write for example s3://bucket/prefix")
+    return url.rstrip("/")
+
+
+def _options(value: Any) -> Any:
+    """Options as file systems take them: ``true``, ``false`` and whole numbers are no text."""
+    if isinstance(value, dict):
+        return {name: each if name in _TEXTS else _options(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_options(each) for each in value]
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else value
+
+
+class HomeSettings(SpecModel):
+    """What a home's settings file may say."""
+
+    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+        None, description="URL of the object store that keeps the home's lake, store and log."
+    )
+    storage_options: Annotated[dict[str, Any], BeforeValidator(_options)] = Field(
+        default_factory=dict, description="Arguments of the URL's file system, such as key, secret, endpoint_url."
+    )
+    storage_lease: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
+        timedelta(minutes=1), description="After so long without a sign of life another machine may take a model over."
+    )
+
+
+def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> HomeSettings:
+    """The settings of the home at a folder; ``MLOBS_STORAGE`` goes before the file's ``storage``.
+
+    Raises:
+        SpecError: what is wrong, with file, line and key.
+    """
+    known = os.environ if environment is None else environment
+    found = _load(home / FILE, known)
+    if not (url := known.get(STORAGE_VARIABLE)):
+        return found
+    try:
+        return found.model_copy(update={"storage": _storage(url)})
+    except ValueError as error:
+        raise SpecError([Problem(STORAGE_VARIABLE, None, "", str(error))]) from None
+
+
+def _load(path: Path, environment: Mapping[str, str]) -> HomeSettings:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return HomeSettings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError([Problem(str(path), None, "", f"can't be read: {error}")]) from None
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+        return HomeSettings()
+    try:
+        document = read(text, environment)
+    except DocumentError as error:
+        raise SpecError(
+            [Problem(str(path), line, key_path(at), message) for line, at, message in error.found]
+        ) from None
+    try:
+        return HomeSettings.model_validate(document.value)
+    except ValidationError as error:
+        problems = explain(error, document, str(path), HomeSettings)
+    raise SpecError(problems)  # outside of the except, whose error shows the values

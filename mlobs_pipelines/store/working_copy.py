@@ -1,0 +1,336 @@
+"""A home's files of one model as a working copy of what counts at the object store: bring it up to date, publish it.
+
+Files that were published here and do not count yet stay as they are for as long as nobody else wrote the model's nights;
+then they are put back to what counts, and the nights are run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlobs_pipelines.store.files import published, write_text
+from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home
+from mlobs_pipelines.store.lock import exclusive
+from mlobs_pipelines.store.manifest import Entry, Manifest, key_of, latest, publish, sweep
+from mlobs_pipelines.store.objects import ObjectStore, StorageError, digest, in_parallel
+from mlobs_pipelines.store.turns import Turn
+
+ROW_TABLES = ("predictions", "labels", "label_facts", "segment_values", "training")
+"""Tables of the lake that readers of results have no use for; they are fetched where rows are needed."""
+
+BESIDE_NIGHTS = ("runs", WATCH_TABLE, "comparisons")
+"""Tables of the store that do not wait for a night to be whole: of a run that failed, and of the model's loop."""
+
+
+@dataclass
+class _State:
+    """What a working copy knows. ``begun``: nights are being written and are not whole. ``own``: the home had nights
+    before it saw the store, and they are not there yet. ``files``: what tells of each file that it is the same, and its
+    SHA-256. ``base``: the SHA-256 of what was fetched or published last."""
+
+    url: str
+    manifest: Manifest = field(default_factory=Manifest)
+    begun: bool = False
+    own: bool = False
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    base: dict[str, str] = field(default_factory=dict)
+    uploaded: set[str] = field(default_factory=set)
+
+    def sha256(self, home: Home, path: str, state: str) -> str:
+        known = self.files.get(path)
+        if not known or known[0] != state:
+            known = self.files[path] = state, digest(home.root / path)
+        return known[1]
+
+
+def bring(store: ObjectStore, home: Home, model: str, *, rows: bool) -> bool:
+    """Make the working copy what counts at the store; gives whether any file came or went. Hold the model's lock.
+
+    Args:
+        store: the object store.
+        home: the working copy.
+        model: the model.
+        rows: fetch the lake's rows too, not only numbers.
+
+    Raises:
+        StorageError: the home has nights of its own that the store lacks; the store lost what was published.
+    """
+    with _locked(home, model):
+        for _ in range(10):
+            changed = _brought(store, home, model, rows)
+            if changed is not None:
+                return changed
+    raise StorageError(f"{store.url}: the manifest of {model} names files that are not there")
+
+
+def commit(store: ObjectStore, home: Home, model: str, turn: Turn | None) -> None:
+    """Let what the working copy has count, all at once. Without a turn, or within a night, only what is beside nights.
+
+    Raises:
+        StorageError: another machine took the model over.
+    """
+    with _locked(home, model):
+        state = _load(home, model, store.url) or _State(store.url)
+        whole = turn is not None and not state.begun
+        if turn:
+            turn.check()
+        while True:
+            manifest = latest(store, model, state.manifest)
+            if turn and manifest.turn > turn.number:
+                raise StorageError(f"{model}: another machine took over and wrote its nights; run again")
+            there = {path: found for path, found in _durable(home, model).items() if whole or _beside(model, path)}
+            changed = _uploaded(store, home, model, state, manifest, there)
+            gone = [p for p in state.base if p not in there and p in manifest.files] if whole else []
+            if not changed and not gone:
+                break
+            files = {path: entry for path, entry in manifest.files.items() if path not in gone} | changed
+            number = turn.number if whole and turn else manifest.turn
+            found = Manifest(manifest.number + 1, number, files)
+            if publish(store, model, found):
+                state.manifest, state.uploaded = found, set()
+                state.own = state.own and not whole
+                state.base |= {path: entry.sha256 for path, entry in changed.items()}
+                for path in gone:
+                    state.base.pop(path)
+                break
+        _save(home, model, state)
+
+
+def mark(store: ObjectStore, home: Home, model: str, *, begun: bool) -> None:
+    """Note that nights are being written, or that all of them are whole again."""
+    with _locked(home, model):
+        state = _load(home, model, store.url) or _State(store.url)
+        if state.begun != begun:
+            state.begun = begun
+            _save(home, model, state)
+
+
+def fence(store: ObjectStore, model: str, turn: Turn) -> None:
+    """After another's turn was cut off: let nothing count any more that it may still publish."""
+    while (manifest := latest(store, model)).number:
+        if publish(store, model, Manifest(manifest.number + 1, turn.number, manifest.files)):
+            return
+
+
+def unpublished(home: Home) -> Path:
+    """A file that is there while ``results.duckdb`` may lack what came from the store."""
+    return home.storage / "unpublished"
+
+
+def tidy(store: ObjectStore, home: Home, model: str) -> None:
+    """Sweep the store of what no reader can want. Only whose turn it is."""
+    with _locked(home, model):
+        if sweep(store, model) and (state := _load(home, model, store.url)):
+            state.uploaded = set()
+            _save(home, model, state)
+
+
+def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | None:
+    """What ``bring`` gives; None where the manifest was replaced and what it named was swept meanwhile."""
+    known = _load(home, model, store.url)
+    state = known or _State(store.url)
+    manifest = latest(store, model, state.manifest)
+    if manifest.number < state.manifest.number:
+        raise StorageError(
+            f"{store.url} has lost what was published of {model}; put it back, or remove {_file(home, model)} to "
+            "publish it anew from here"
+        )
+    there = _durable(home, model)
+    if known is None:
+        state.own = any(path != _spec(model) for path in there)
+        _save(home, model, state)
+    if state.own and manifest.number:
+        _refuse_strangers(store, home, model, state, manifest, there)
+    taken_over = manifest.turn != state.manifest.turn
+    wanted, gone = _compared(home, model, state, manifest, there, taken_over=taken_over, rows=rows)
+    if wanted or gone:
+        unpublished(home).touch()
+    if not _fetch(store, home, model, wanted):
+        return None
+    for path in gone:
+        (home.root / path).unlink(missing_ok=True)
+    if taken_over:
+        home.behind_file(model).unlink(missing_ok=True)
+        home.sources_file(model).unlink(missing_ok=True)  # it tells of nights that are others now
+    now = _durable(home, model)
+    state.files |= {path: (now[path], entry.sha256) for path, entry in wanted.items()}
+    state.base |= {path: entry.sha256 for path, entry in wanted.items()}
+    state.files = {path: found for path, found in state.files.items() if path in now}
+    state.base = {path: sha256 for path, sha256 in state.base.items() if path in now}
+    state.begun, state.own = state.begun and not taken_over, state.own and not manifest.number
+    state.manifest = manifest
+    _save(home, model, state)
+    return bool(wanted or gone)
+
+
+def _compared(
+    home: Home,
+    model: str,
+    state: _State,
+    manifest: Manifest,
+    there: dict[str, str],
+    *,
+    taken_over: bool,
+    rows: bool,
+) -> tuple[dict[str, Entry], list[str]]:
+    """Which files are to be fetched and which to be removed; notes those that are what counts."""
+    wanted: dict[str, Entry] = {}
+    gone: list[str] = []
+    for path, entry in manifest.files.items():
+        own = state.sha256(home, path, there[path]) if path in there else None
+        if own == entry.sha256:
+            state.base[path] = own
+        elif own and (path == _spec(model) or (not taken_over and state.base.get(path) == entry.sha256)):
+            continue
+        elif rows or not _of_rows(model, path):
+            wanted[path] = entry
+        elif own:
+            gone.append(path)
+    strangers = [path for path in there if path not in manifest.files and path != _spec(model)]
+    return wanted, gone + [path for path in strangers if taken_over or path in state.base]
+
+
+def _refuse_strangers(
+    store: ObjectStore, home: Home, model: str, state: _State, manifest: Manifest, there: dict[str, str]
+) -> None:
+    """A home that has files and never saw the store may only have the same ones."""
+    for path, found in there.items():
+        entry = manifest.files.get(path)
+        if path != _spec(model) and (entry is None or state.sha256(home, path, found) != entry.sha256):
+            raise StorageError(
+                f"{home.root / path} is not what {store.url} has of {model}; begin with an empty home, or with an empty "
+                "place at the store"
+            )
+
+
+def _fetch(store: ObjectStore, home: Home, model: str, wanted: dict[str, Entry]) -> bool:
+    """Fetch files aside, and when all are here rename them into place; false where one is not at the store."""
+    with contextlib.ExitStack() as drafts:
+        where = {path: drafts.enter_context(published(home.root / path)) for path in wanted}
+
+        def one(path: str) -> bool:
+            sha256 = wanted[path].sha256
+            return store.download(key_of(model, path, sha256), where[path], sha256)
+
+        try:
+            if not all(in_parallel(one, where)):
+                raise FileNotFoundError
+        except FileNotFoundError:
+            for draft in where.values():
+                draft.unlink(missing_ok=True)
+            drafts.pop_all()
+            return False
+    return True
+
+
+def _uploaded(
+    store: ObjectStore, home: Home, model: str, state: _State, manifest: Manifest, there: dict[str, str]
+) -> dict[str, Entry]:
+    """Upload the files that are others than were fetched or published; what the manifest is to say of them."""
+
+    def one(path: str) -> tuple[str, Entry] | None:
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile by another process
+            file = home.root / path
+            while True:
+                before = _told(file.stat())
+                sha256 = state.sha256(home, path, before)
+                size = file.stat().st_size
+                key = key_of(model, path, sha256)
+                if key not in state.uploaded:
+                    store.upload(file, key)
+                if _told(file.stat()) == before:
+                    state.uploaded.add(key)
+                    return path, Entry(sha256, size)
+        return None
+
+    own = {path: state.sha256(home, path, found) for path, found in there.items()}
+    changed = [path for path, sha256 in own.items() if sha256 != state.base.get(path)]
+    known = {path: entry.sha256 for path, entry in manifest.files.items()}
+    return dict(filter(None, in_parallel(one, [path for path in changed if known.get(path) != own[path]])))
+
+
+def _durable(home: Home, model: str) -> dict[str, str]:
+    """A model's files that the store keeps, and what tells of each that it is the same."""
+    found: dict[str, str] = {}
+    folders = [home.lake(model), home.root / "quarantine" / model]
+    for folder in [*folders, *(home.store_folder(table, model) for table in (*STORE_TABLES, WATCH_TABLE))]:
+        found |= {str(path.relative_to(home.root)): told for path, told in _below(folder)}
+    for path in (home.root / "store" / "models" / f"{model}.json", home.spec_file(model)):
+        with contextlib.suppress(FileNotFoundError):
+            found[str(path.relative_to(home.root))] = _told(path.stat())
+    return found
+
+
+def _below(folder: Path) -> Iterator[tuple[Path, str]]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(Path(entry.path))
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    yield Path(entry.path), _told(entry.stat())
+
+
+def _told(stat: os.stat_result) -> str:
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+
+
+def _spec(model: str) -> str:
+    """The model's file: the store has the one of the last run, for homes that have none; whoever has one keeps it."""
+    return f"models/{model}.yaml"
+
+
+def _of_rows(model: str, path: str) -> bool:
+    return path.startswith((*(f"lake/{model}/{table}/" for table in ROW_TABLES), f"quarantine/{model}/"))
+
+
+def _beside(model: str, path: str) -> bool:
+    folders = (*(f"store/{table}/{model}/" for table in BESIDE_NIGHTS), f"lake/{model}/training/")
+    return path.startswith(folders) or path in (_spec(model), f"store/models/{model}.json")
+
+
+def _file(home: Home, model: str) -> Path:
+    return home.storage / f"{model}.json"
+
+
+@contextlib.contextmanager
+def _locked(home: Home, model: str) -> Iterator[None]:
+    with exclusive(home.storage / f"{model}.lock"):
+        yield
+
+
+def _load(home: Home, model: str, url: str) -> _State | None:
+    """What the working copy knows of this store; None where it never saw it."""
+    try:
+        found = json.loads(_file(home, model).read_text(encoding="utf-8"))
+        said = found["manifest"]
+        files = {path: Entry(sha256, size) for path, (sha256, size) in said["files"].items()}
+        state = _State(
+            url=found["url"],
+            manifest=Manifest(said["number"], said["turn"], files),
+            begun=found["begun"],
+            own=found["own"],
+            files={path: (told, sha256) for path, (told, sha256) in found["files"].items()},
+            base=found["base"],
+            uploaded=set(found["uploaded"]),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return state if state.url == url else None
+
+
+def _save(home: Home, model: str, state: _State) -> None:
+    manifest = state.manifest
+    files = {path: (entry.sha256, entry.size) for path, entry in manifest.files.items()}
+    document = vars(state) | {
+        "manifest": {"number": manifest.number, "turn": manifest.turn, "files": files},
+        "uploaded": sorted(state.uploaded),
+    }
+    write_text(_file(home, model), json.dumps(document))

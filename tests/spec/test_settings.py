@@ -1,0 +1,65 @@
+"""A home's own settings, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mlobs_pipelines.spec.errors import SpecError
+from mlobs_pipelines.spec.settings import HomeSettings, load_settings
+
+
+@pytest.fixture
+def given(tmp_path):
+    def load(text, **environment):
+        (tmp_path / "mlobs.yaml").write_text(text, encoding="utf-8")
+        return load_settings(tmp_path, environment)
+
+    return load
+
+
+def test_a_home_without_a_file_or_with_comments_alone_has_the_defaults(tmp_path, given):
+    assert load_settings(tmp_path, {}) == HomeSettings()
+    assert given("# storage: s3://bucket\n\n") == HomeSettings()
+
+
+def test_options_have_the_types_that_file_systems_take_and_credentials_stay_text(given):
+    found = given(
+        "storage: s3://bucket/homes/\n"
+        "storage_lease: 5m\n"
+        'storage_options: {key: "123", secret: "${SECRET}", anon: false, config_kwargs: {connect_timeout: 5}}\n',
+        SECRET="true",
+    )
+    assert found.storage == "s3://bucket/homes"
+    assert found.storage_lease == timedelta(minutes=5)
+    assert found.storage_options == {
+        "key": "123",
+        "secret": "true",
+        "anon": False,
+        "config_kwargs": {"connect_timeout": 5},
+    }
+
+
+def test_the_environment_goes_before_the_file(given):
+    assert given("storage: s3://file", MLOBS_STORAGE="s3://other/").storage == "s3://other"
+    assert given("storage: s3://file", MLOBS_STORAGE="").storage == "s3://file"
+    with pytest.raises(SpecError, match=r"^MLOBS_STORAGE: 'bucket' is no URL"):
+        given("", MLOBS_STORAGE="bucket")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("storge: s3://x", r"mlobs.yaml:1: storge: .*; did you mean 'storage'\?"),
+        ("storage: bucket", r"mlobs.yaml:1: storage: 'bucket' is no URL; write for example s3://bucket/prefix"),
+        ("storage: s3://x\nstorage_lease: soon", r"mlobs.yaml:2: storage_lease: 'soon' is not a duration"),
+        ("storage_lease: 0s", r"mlobs.yaml:1: storage_lease: '0s' must be greater"),
+        ("storage_options: 3", r"mlobs.yaml:1: storage_options: '3', where a mapping is needed"),
+        ("storage: ${NOWHERE}", r"mlobs.yaml:1: storage: environment variable NOWHERE is not set"),
+        ("- storage", r"mlobs.yaml:1: is not a mapping"),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_line_and_key(given, text, said):
+    with pytest.raises(SpecError, match=said):
+        given(text)
