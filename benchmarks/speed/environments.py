@@ -40,7 +40,15 @@ def make(peer: str) -> None:
         return
     shutil.rmtree(PLACE / peer, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", PLACE / peer], check=True)
-    install: list[str | Path] = [interpreter(peer), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    install: list[str | Path] = [
+        interpreter(peer),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     done = subprocess.run(
         [*install, "--requirement", PINS / f"{peer}.txt"], capture_output=True, text=True, check=False
     )
