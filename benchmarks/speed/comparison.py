@@ -49,7 +49,9 @@ def section(found: Mapping[str, Any], costs: Mapping[str, Cost]) -> str:
 
 
 def row(name: str, cost: Cost, costs: Mapping[str, Cost]) -> str:
-    """A line of the table; what could not end has no ratios but lower bounds."""
+    """A line of the table; of what was killed the ratios are lower bounds, of what failed there are none."""
+    if cost.failure.startswith("failed"):
+        return f"| {NAMES[name]}: {cost.failure} |" + " |" * 7
     cells = [f"{cost.seconds:.1f}", f"{cost.cpu:.1f}", f"{cost.memory:.2f}"]
     scan, ours = costs.get(SCAN), costs.get(OURS)
     at_least = "> " if cost.failure else ""

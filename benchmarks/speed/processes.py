@@ -83,9 +83,14 @@ def measured(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    said, _ = process.communicate()
-    over.set()
-    watcher.join()
+    try:
+        said, _ = process.communicate()
+    except BaseException:  # interrupted: it has a session of its own, and would go on
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        over.set()
+        watcher.join()
     if process.returncode and not failure:
         failure = f"failed: {(said.strip().splitlines() or ['no word'])[-1]}"
     return Cost(time.perf_counter() - began, peak, _children() - used, failure), said
