@@ -29,7 +29,7 @@ from benchmarks.speed.processes import MLOBS, Cost, measured
 from benchmarks.speed.workload import MODEL, Workload, write
 
 DAYS = 10
-SIZES = [(100_000, 40), (100_000, 400), (1_000_000, 40)]
+SIZES = [(100_000, 40), (1_000_000, 40), (10_000_000, 40), (100_000, 400)]
 CONTESTANTS = ("scan", "mlobs", *PEERS)
 UNTRACKED = {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1", "WHYLOGS_NO_ANALYTICS": "1"}
 """Peers would tell their makers that they run, and wait for the answer."""

@@ -29,9 +29,9 @@ from benchmarks.speed.workload import FIRST, MODEL, Workload, write
 from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.store.layout import Home
 
-ROWS, NIGHTS, MODELS = 1_000, 4, 50
-REPEATED = 3
-"""How often each is measured; of the nights, the last ones are."""
+ROWS, NIGHTS, MODELS = 1_000, 3, 50
+REPEATED, LONG = 3, 2
+"""How often a command is measured, and what takes longer: the last nights, and loading the code location."""
 
 NIGHT, COMMAND, LOCATION, TICK = 15.0, 1.0, 10.0, 1.0
 """The most seconds that each may take."""
@@ -138,7 +138,7 @@ def main() -> None:
         write(home.root, Workload(ROWS, NIGHTS, reference_rows=10 * ROWS))
         mlobs = [*MLOBS, "--home", str(home.root)]
         dates = [str(FIRST + dt.timedelta(days=i)) for i in range(NIGHTS)]
-        nights = [process([*mlobs, "run", MODEL, "--date", date])[0] for date in dates][-REPEATED:]
+        nights = [process([*mlobs, "run", MODEL, "--date", date])[0] for date in dates][-LONG:]
         bare = often(f"python -c '{BARE}'", None, sys.executable, "-c", BARE)
         lines = [
             bare,
@@ -150,12 +150,14 @@ def main() -> None:
         place = {"MLOBS_HOME": str(many.root), "DAGSTER_HOME": str(dagster_home(many))}
         code = "import json, sys; from benchmarks.speed.quick import code_location as load; "
         code += "print(json.dumps(load(float(sys.argv[1]))))"
-        runs = [process([sys.executable, "-c", code, str(time.time())], **place)[1] for _ in range(REPEATED)]
+        runs = [process([sys.executable, "-c", code, str(time.time())], **place)[1] for _ in range(LONG)]
         told = [json.loads(next(one for one in said.splitlines() if one.startswith("{"))) for said in runs]
         for name in told[0]:
             target = LOCATION if name.startswith("code") else TICK if name.startswith("tick") else None
             lines.append(Line(name, statistics.median(one[name] for one in told), target=target))
-    print(f"{os.cpu_count()} cores, load average before the run {load:.1f}, medians of {REPEATED}")
+    print(
+        f"{os.cpu_count()} cores, load average before the run {load:.1f}, medians of {REPEATED}, of nights and loads of {LONG}"
+    )
     print(f"{'':2}{'':56} {'seconds':>8} {'target':>7} {'CPU s':>6} {'ratio':>6}")
     for one in lines:
         mark = " " if one.target is None else "✓" if one.met else "✗"
