@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOME_DIR ?= mlobs_home
 READY := $(VENV)/.ready
 
-.PHONY: install demo test check dev bench bench-quick clean
+.PHONY: install demo test check dev bench bench-quick bench-peers clean
 
 install: $(READY)
 
@@ -33,7 +33,12 @@ dev: $(READY)
 bench-quick: $(READY)
 	$(BIN)/python -m benchmarks.speed.quick
 
+# Evidently, NannyML, whylogs and fairlearn beside ours, each in an environment of its own below .bench
+bench-peers: $(READY)
+	$(BIN)/python -m benchmarks.speed.environments
+	$(BIN)/python -m benchmarks.speed.peers --write
+
 bench: bench-quick
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .bench build dist *.egg-info

@@ -1,8 +1,10 @@
-"""A command's seconds, and the peak memory of it and all its children together."""
+"""A command's seconds, its CPU seconds, and the peak memory of it and all its children together."""
 
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -12,40 +14,92 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EVERY = 0.05
-"""Seconds between two looks at the processes."""
+"""Seconds between two looks at the processes; longer where a look itself takes long, for it disturbs what is measured."""
 MLOBS = (sys.executable, "-m", "mlobs_pipelines.cli")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command cost: seconds, and GiB of proportional set size at the worst moment."""
+    """What a command cost: seconds, GiB of proportional set size at the worst moment, CPU seconds; and why it was
+    stopped or failed, if it was."""
 
     seconds: float
     memory: float
+    cpu: float = 0.0
+    failure: str = ""
+
+    def __add__(self, other: Cost) -> Cost:
+        """What two commands, one after the other, cost."""
+        return Cost(
+            self.seconds + other.seconds,
+            max(self.memory, other.memory),
+            self.cpu + other.cpu,
+            self.failure or other.failure,
+        )
 
 
 def cost_of(command: Sequence[str], **variables: str) -> Cost:
     """Run a command to its end; what it printed is shown if it fails."""
-    began = time.perf_counter()
+    cost, said = measured(command, **variables)
+    if cost.failure:
+        raise SystemExit(said)
+    return cost
+
+
+def measured(
+    command: Sequence[str], *, gib: float = float("inf"), seconds: float = float("inf"), **variables: str
+) -> tuple[Cost, str]:
+    """What a command cost and what it printed; it is killed, with its children, beyond so many GiB or seconds.
+
+    CPU seconds are right as long as commands are measured one at a time.
+    """
+    began, used = time.perf_counter(), _children()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **variables}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **variables},
+        start_new_session=True,
     )
-    peak = 0.0
+    peak, failure = 0.0, ""
     over = threading.Event()
 
     def watch() -> None:
-        nonlocal peak
-        while not over.wait(EVERY):
+        nonlocal peak, failure
+        pause = EVERY
+        while not over.wait(pause):
+            looked = time.perf_counter()
             peak = max(peak, sum(_memory(pid) for pid in _tree(process.pid)))
+            now = time.perf_counter()
+            pause = max(EVERY, 10 * (now - looked))
+            if peak > gib:
+                failure = f"killed at {gib:g} GiB"
+            elif now - began > seconds:
+                failure = f"killed after {seconds:g} s"
+            if failure:
+                os.killpg(process.pid, signal.SIGKILL)
+                return
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    said, _ = process.communicate()
-    over.set()
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(said)
-    return Cost(time.perf_counter() - began, peak)
+    try:
+        said, _ = process.communicate()
+    except BaseException:  # interrupted: it has a session of its own, and would go on
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        over.set()
+        watcher.join()
+    if process.returncode and not failure:
+        failure = f"failed: {(said.strip().splitlines() or ['no word'])[-1]}"
+    return Cost(time.perf_counter() - began, peak, _children() - used, failure), said
+
+
+def _children() -> float:
+    """CPU seconds of the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _tree(root: int) -> list[int]:
