@@ -16,7 +16,7 @@ import dagster as dg
 from mlobs_pipelines.engine import dbt as project
 from mlobs_pipelines.engine.dbt_process import NodeResult
 from mlobs_pipelines.join import night as label_join
-from mlobs_pipelines.orchestration import behind, evidence
+from mlobs_pipelines.orchestration import evidence
 from mlobs_pipelines.orchestration.step import Result, describe, step
 from mlobs_pipelines.orchestration.wiring import Wiring
 
@@ -33,8 +33,10 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
     checks = test_specs(manifest, specs)
 
     def work(context: dg.AssetExecutionContext, nights: list[dt.date]) -> Iterator[Result]:
-        affected = behind.affected(home, spec.model, nights)
-        environment = label_join.prepare(home, spec, affected)
+        from mlobs_pipelines.orchestration import steps
+
+        left = steps.to_join(home, spec, nights)
+        environment = label_join.prepare(home, spec, left)
         error: dg.Failure | None = None
         try:
             results = project.run_dbt(_build(context), environment)
@@ -44,7 +46,7 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
             said = f"dbt's tests failed: {', '.join(broken)}" if broken else str(failed)
             error = dg.Failure(said, allow_retries=not broken)
         if error is None and facts in context.selected_asset_keys:
-            label_join.export(home, spec, affected)
+            steps.publish_facts(home, spec, nights, left)
             describe(context, facts, evidence.row_counts(home, spec.model, "label_facts", nights))
         yield from _events(results, specs, checks)
         if error:

@@ -18,6 +18,9 @@ from mlobs_pipelines.store.layout import Home, nights
 EARLY = dt.timedelta(days=2)
 """A prediction may be stamped up to a day, and a zone, after it arrived: files that much earlier are read too."""
 
+_ARRIVED = ("rows", "value", "value_sq")
+"""Sums of ``feature_profile`` that predictions give, and the only ones that measuring reads."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -32,15 +35,21 @@ def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inp
     """Read the profiles that the windows of the wanted nights rest on, whatever night they arrived.
 
     A window that is written or restated on a night holds event dates about which something arrived then, or its
-    labels became final; files older than the earliest of those, less the longest window, are not opened.
+    labels became final; files older than the earliest of those, less the longest window, are not opened. Of features
+    only predictions tell, never labels: of their profile, by far the largest, far less is read.
     """
     longest = dt.timedelta(days=max(spec.monitors.window_days))
-    matured = wanted[0] - dt.timedelta(days=spec.maturity_days)
-    earliest = min(_earliest_event(home, spec.model, wanted), matured) - longest
     model = spec.model
-    names = ("feature_profile", "output_profile", "quality_profile", "traffic_profile", "intake")
+    predicted = _earliest_event(home, model, "traffic_profile", wanted)
+    matured = wanted[0] - dt.timedelta(days=spec.maturity_days)
+    earliest = min(_earliest_event(home, model, "output_profile", wanted), predicted, matured) - longest
+    names = ("output_profile", "quality_profile", "traffic_profile", "intake")
     tables = {name: _read(home, model, name, earliest, wanted[-1]) for name in names}
-    reference = {name: _reference(home, model, name, tables[name]) for name in names[:3]}
+    tables["feature_profile"] = _read(
+        home, model, "feature_profile", predicted - longest, wanted[-1], pl.any_horizontal(pl.col(*_ARRIVED) != 0)
+    )
+    of_reference = ("feature_profile", "output_profile", "quality_profile")
+    reference = {name: _reference(home, model, name, tables[name]) for name in of_reference}
     profiles = Profiles(
         features=tables["feature_profile"],
         outputs=tables["output_profile"],
@@ -58,26 +67,34 @@ def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inp
 
 def load_features(home: Home, model: str, first: dt.date, last: dt.date, night: dt.date) -> pl.DataFrame:
     """Rows of ``feature_profile`` about the event dates from ``first`` to ``last``, as known on a night."""
-    found = _read(home, model, "feature_profile", first, night)
-    return found.filter(pl.col("event_date") <= last) if found.height else found
+    return _read(home, model, "feature_profile", first, night, pl.col("event_date") <= last)
 
 
-def _earliest_event(home: Home, model: str, wanted: Sequence[dt.date]) -> dt.date:
-    files = [home.lake_file(model, table, night) for table in ("traffic_profile", "output_profile") for night in wanted]
+def _earliest_event(home: Home, model: str, table: str, wanted: Sequence[dt.date]) -> dt.date:
+    """The first day about which a table has something that arrived on the nights, if it is before them."""
+    files = [home.lake_file(model, table, night) for night in wanted]
     found = pl.concat([pl.scan_parquet(file).select(pl.col("event_date").min()) for file in files]).collect()
     earliest = found["event_date"].min()
     return min(earliest, wanted[0]) if isinstance(earliest, dt.date) else wanted[0]
 
 
-def _read(home: Home, model: str, table: str, earliest: dt.date, last: dt.date) -> pl.DataFrame:
+def _read(
+    home: Home, model: str, table: str, earliest: dt.date, last: dt.date, also: pl.Expr | None = None
+) -> pl.DataFrame:
+    """Rows about days from ``earliest`` on that arrived by ``last``, those that are ``also`` so."""
     kept = [night for night in nights(home.lake(model) / table) if earliest - EARLY <= night <= last]
-    frames = [pl.read_parquet(home.lake_file(model, table, night)) for night in kept]
-    if not frames:
+    if not kept:
         return pl.DataFrame()
+    # Rows that do not matter are passed over while reading, so that they take no memory.
+    wanted = pl.col("event_date") >= earliest
+    frames = [
+        pl.scan_parquet(home.lake_file(model, table, night)).filter(wanted if also is None else wanted & also)
+        for night in kept
+    ]
     # Nights before the first accepted row know no sums of the task yet: theirs are zero.
-    table_rows = pl.concat(frames, how="diagonal")
-    whole = [name for name, kind in table_rows.schema.items() if kind == pl.Int64]
-    return table_rows.with_columns(pl.col(whole).fill_null(0)).filter(pl.col("event_date") >= earliest)
+    rows = pl.concat(frames, how="diagonal").collect()
+    whole = [name for name, kind in rows.schema.items() if kind == pl.Int64]
+    return rows.with_columns(pl.col(whole).fill_null(0))
 
 
 def _reference(home: Home, model: str, table: str, like: pl.DataFrame) -> pl.DataFrame:

@@ -166,7 +166,7 @@ def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None)
     Raises:
         UserError: nothing of the model was ever taken in, or a step failed.
     """
-    from mlobs_pipelines.orchestration import steps
+    from mlobs_pipelines.orchestration import steps, unfinished
 
     tell = progress or _nobody
     taken = nights_in(home.lake(spec.model) / "predictions")
@@ -174,5 +174,6 @@ def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None)
         raise UserError(f"nothing of {spec.model} is in the lake yet; run it with: mlobs run {spec.model}")
     with alone(home, spec.model, waiting=lambda: tell("waiting for another run to end")):
         home.warehouse_file(spec.model).unlink(missing_ok=True)
+        unfinished.end(home, spec.model)  # everything is made again, also what an interrupted run has done
         steps.derive(home, spec, taken, run_id=f"rebuild-{uuid.uuid4()}", progress=tell)
     return taken

@@ -7,7 +7,7 @@ these functions; nothing here knows of Dagster.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mlobs_pipelines.act.decide import decide as decide_night
 from mlobs_pipelines.engine import dbt
@@ -16,8 +16,10 @@ from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.judge.night import judge_night
 from mlobs_pipelines.measure.night import measure_nights
 from mlobs_pipelines.orchestration import behind
+from mlobs_pipelines.orchestration.pace import Pace
 from mlobs_pipelines.orchestration.past import Past
 from mlobs_pipelines.orchestration.profiles import load_profiles
+from mlobs_pipelines.orchestration.unfinished import Unfinished, end
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store import results, storage
@@ -25,6 +27,9 @@ from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 
 Progress = Callable[[str], None]
+
+TOGETHER = 14
+"""Nights of a long run that are profiled, and measured, together: memory is bounded by them, not by the run."""
 
 JUDGED = ("metrics", "signals", "causes", "incidents")
 """Tables that a night's judgement writes; the last one is what the next night builds on."""
@@ -40,37 +45,62 @@ def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Pro
 
 def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """Join labels to predictions in dbt and publish the nights' label facts in the lake."""
-    storage.begin(home, spec.model)
+    left = to_join(home, spec, nights)
+    label_join.build(label_join.prepare(home, spec, left))
+    publish_facts(home, spec, nights, left)
+
+
+def to_join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[dt.date]:
+    """The nights to ask of dbt; where an interrupted run has joined them all, the last, for dbt's tests to be asked."""
     affected = behind.affected(home, spec.model, nights)
-    environment = label_join.prepare(home, spec, affected)
-    label_join.build(environment)
-    label_join.export(home, spec, affected)
+    return Unfinished.of(home, spec, nights).left("join", affected) or affected[-1:]
+
+
+def publish_facts(home: Home, spec: ModelSpec, nights: Sequence[dt.date], joined: Sequence[dt.date]) -> None:
+    """Publish in the lake the label facts of those nights of a run that dbt has joined."""
+    storage.begin(home, spec.model)
+    label_join.export(home, spec, joined)
+    if len(nights) > TOGETHER:
+        Unfinished.of(home, spec, nights).note("join", joined)
 
 
 def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
     """Count the nights' predictions and label facts into additive profiles."""
     storage.begin(home, spec.model)
-    profile_nights(home, spec, behind.affected(home, spec.model, nights), progress=progress)
+    unfinished = Unfinished.of(home, spec, nights)
+    left = unfinished.left("profile", behind.affected(home, spec.model, nights))
+    pace = Pace("profiled", len(left), progress)
+    for chunk in _chunks(left):
+        profile_nights(home, spec, chunk)
+        if len(nights) > TOGETHER:
+            unfinished.note("profile", chunk)
+        pace.tell(len(chunk))
 
 
 def measure(
     home: Home, spec: ModelSpec, nights: Sequence[dt.date], run_id: str, progress: Progress | None = None
 ) -> dict[dt.date, int]:
     """Measure each night from profiles alone, and judge it; gives the number of metrics each night wrote."""
-    affected = behind.affected(home, spec.model, nights)
-    inputs = load_profiles(home, spec, affected)
+    unfinished = Unfinished.of(home, spec, nights)
+    left = unfinished.left("measure", behind.affected(home, spec.model, nights))
+    pace = Pace("measured", len(left), progress)
     past = Past(home, spec)
     written = {}
-    for night, measured in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, affected, run_id):
-        found = judge_night(measured, past.signals(night), past.incidents(night), spec, night, past.profile_of(night))
-        for table in JUDGED:
-            with published(home.store_file(table, spec.model, night)) as draft:
-                getattr(found, table).write_parquet(draft, compression="zstd")
-        written[night] = measured.height
-        if progress:
-            progress(f"measured {night} ({len(written)} of {len(affected)})")
+    for chunk in _chunks(left):
+        inputs = load_profiles(home, spec, chunk)
+        for night, measured in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, chunk, run_id):
+            before, open_ = past.signals(night), past.incidents(night)
+            found = judge_night(measured, before, open_, spec, night, past.profile_of(night))
+            for table in JUDGED:
+                with published(home.store_file(table, spec.model, night)) as draft:
+                    getattr(found, table).write_parquet(draft, compression="zstd")
+            written[night] = measured.height
+            if len(nights) > TOGETHER:
+                unfinished.note("measure", [night])
+            pace.tell(1)
     behind.clear(home, spec.model)
     storage.end(home, spec.model)
+    end(home, spec.model)
     return written
 
 
@@ -106,3 +136,8 @@ def derive(
     if progress:
         progress("publishing")
     publish(home, [spec])
+
+
+def _chunks(nights: Sequence[dt.date]) -> Iterator[Sequence[dt.date]]:
+    for first in range(0, len(nights), TOGETHER):
+        yield nights[first : first + TOGETHER]

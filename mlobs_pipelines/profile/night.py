@@ -51,6 +51,9 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
             done += len(batch)
             if progress:
                 progress(f"profiled {done} of {len(todo)} nights")
+        # Last, for frozen bins say that all nights before were counted with them.
+        if bins is not None and bins != read_bins(home.bins_file(spec.model)):
+            write_bins(home.bins_file(spec.model), bins)
 
 
 def _batches(home: Home, model: str, todo: Sequence[dt.date]) -> Iterator[list[dt.date]]:
@@ -83,14 +86,11 @@ def _freeze(
     if given is not None:
         bins = _frozen(engine, spec, schema, given, first, "training")
         write_reference(engine, home, spec, schema, bins, given)
-        write_bins(home.bins_file(spec.model), bins)
         return bins, []
     if bins is None:
         bins = _outputs_only(engine, home, spec, wanted)
     complete = first + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
     if bins is None or wanted[-1] < complete:
-        if bins is not None:
-            write_bins(home.bins_file(spec.model), bins)
         return bins, []
     onboarding = [night for night in nights(home.lake(spec.model) / "predictions") if first <= night <= complete]
     files = [home.lake_file(spec.model, "predictions", night) for night in onboarding]
@@ -102,7 +102,6 @@ def _freeze(
         "reference": "onboarding",
     }
     write_reference(engine, home, spec, schema, bins, _with_labels(home, spec, onboarding, rows))
-    write_bins(home.bins_file(spec.model), bins)
     return bins, [night for night in nights(home.lake(spec.model) / "predictions") if night <= wanted[-1]]
 
 

@@ -95,6 +95,10 @@ class Home:
         """Nights that must be derived again because an older night was run after them."""
         return self.warehouse / f"{model}.behind.json"
 
+    def unfinished_file(self, model: str) -> Path:
+        """What an interrupted run of many nights has done of them: a cache, safe to delete."""
+        return self.warehouse / f"{model}.unfinished.json"
+
     @property
     def log(self) -> Path:
         """What was decided and done: append-only and hash-chained."""

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss
 
+from mlobs_pipelines.profile import night as profile_night
 from mlobs_pipelines.profile.bins import read_bins
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.store.layout import Home
@@ -161,6 +162,26 @@ def test_features_wait_for_the_reference_and_outputs_do_not(tmp_path: Path):
     assert frozen["frozen_on"] == "2026-01-28"
     assert frozen["reference"] == "onboarding"
     assert profiles(home)["feature_profile"]["arrival_date"].n_unique() == 28
+
+
+def test_killed_on_the_night_that_freezes_the_bins_and_run_again_profiles_the_nights_before_it_too(
+    tmp_path: Path, monkeypatch
+):
+    home, spec, _, _ = write_lake(tmp_path / "home", "binary", 28)
+    profile_nights(home, spec, [night(i) for i in range(27)])
+    killed = Home(tmp_path / "killed")
+    shutil.copytree(home.root, killed.root)
+    profile_nights(home, spec, [night(27)])
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(profile_night, "count", die)
+        with pytest.raises(KeyboardInterrupt):
+            profile_nights(killed, spec, [night(27)])
+    profile_nights(killed, spec, [night(27)])
+    assert contents(killed) == contents(home)
 
 
 def test_a_model_without_rows_has_empty_profiles(tmp_path: Path):
