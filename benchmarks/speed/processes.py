@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -18,15 +19,16 @@ MLOBS = (sys.executable, "-m", "mlobs_pipelines.cli")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command cost: seconds, and GiB of proportional set size at the worst moment."""
+    """What a command cost: seconds, GiB of proportional set size at the worst moment, seconds of all cores together."""
 
     seconds: float
     memory: float
+    cpu: float
 
 
 def cost_of(command: Sequence[str], **variables: str) -> Cost:
     """Run a command to its end; what it printed is shown if it fails."""
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _cpu()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **variables}
     )
@@ -45,7 +47,13 @@ def cost_of(command: Sequence[str], **variables: str) -> Cost:
     watcher.join()
     if process.returncode:
         raise SystemExit(said)
-    return Cost(time.perf_counter() - began, peak)
+    return Cost(time.perf_counter() - began, peak, _cpu() - used)
+
+
+def _cpu() -> float:
+    """CPU seconds of all processes that this one waited for, and of those that they did."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _tree(root: int) -> list[int]:
