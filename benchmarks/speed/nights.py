@@ -31,36 +31,42 @@ def run(root: Path, first: dt.date, last: dt.date) -> Cost:
     return cost_of([*MLOBS, "--home", str(root), "run", MODEL, "--from", str(first), "--to", str(last)])
 
 
-def raw_scan(root: Path) -> float:
-    """Seconds of reading every column of the delivered files once."""
-    began = time.perf_counter()
+def raw_scan(root: Path) -> Cost:
+    """What it costs to read every column of the delivered files once; of its memory nothing is said."""
+    began, used = time.perf_counter(), time.process_time()
     with duckdb.connect(config={"preserve_insertion_order": False}) as engine:
+        engine.execute("set enable_progress_bar = false")
         for table in ("predictions", "labels"):
             files = f"read_parquet('{root}/data/{table}/*.parquet')"
             described = engine.execute(f"describe select * from {files}").fetchall()
             sums = ", ".join(f'{"sum" if kind == "DOUBLE" else "max"}("{name}")' for name, kind, *_ in described)
             engine.execute(f"select {sums} from {files}").fetchall()
-    return time.perf_counter() - began
+    return Cost(time.perf_counter() - began, 0.0, time.process_time() - used)
 
 
 def whole(root: Path, rows: int, columns: int) -> None:
-    """A small night that freezes the bins, then the large one with labels that came the same day."""
+    """A night of predictions with labels that came the same day, on which the bins are frozen from a reference, too."""
     if not (root / "data").exists():
         write(root, Workload(rows, 1, columns, delay=0.0))
-    raw = [raw_scan(root)]
+    before = raw_scan(root)
     night = run(root, FIRST, FIRST)
-    raw.append(raw_scan(root))
+    after = raw_scan(root)
     pages = cost_of([*MLOBS, "--home", str(root), "report", MODEL])
-    scan = statistics.mean(raw)
+    scan = Cost((before.seconds + after.seconds) / 2, 0.0, (before.cpu + after.cpu) / 2)
     print(f"{rows:,} predictions and as many labels x {columns} features, {os.cpu_count()} cores")
-    said("raw scan of the delivered files", Cost(scan, 0.0), scan)
+    said("raw scan of the delivered files", scan, scan)
     said("the night: mlobs run", night, scan)
     said("its pages: mlobs report", pages, scan)
+    both = Cost(night.seconds + pages.seconds, max(night.memory, pages.memory), night.cpu + pages.cpu)
+    said("the whole night", both, scan)
 
 
-def said(name: str, cost: Cost, scan: float) -> None:
+def said(name: str, cost: Cost, scan: Cost) -> None:
     memory = f"   peak {cost.memory:5.2f} GiB" if cost.memory else ""
-    print(f"{name:36} {cost.seconds:8.1f} s {cost.seconds / scan:7.2f} x the scan{memory}")
+    print(
+        f"{name:36} {cost.seconds:8.1f} s {cost.seconds / scan.seconds:7.2f} x the scan   "
+        f"{cost.cpu:8.1f} CPU s {cost.cpu / scan.cpu:7.2f} x{memory}"
+    )
 
 
 def history(root: Path, rows: int, nights: int, columns: int) -> None:
@@ -72,10 +78,12 @@ def history(root: Path, rows: int, nights: int, columns: int) -> None:
     backfill = run(root, between[0], between[-1])
     late = [run(root, day, day) for day in days[-ALONE:]]
     fifth, last = (statistics.median(c.seconds for c in costs) for costs in (early[2:], late[2:]))
+    fifth_cpu, last_cpu = (statistics.median(c.cpu for c in costs) for costs in (early[2:], late[2:]))
     print(f"{nights} nights of {rows:,} rows x {columns} features, labels over 45 days, {os.cpu_count()} cores")
-    print(f"nights 3 to {ALONE}, one by one: median {fifth:.2f} s, peak {peak(early):.2f} GiB")
+    print(f"nights 3 to {ALONE}, one by one: median {fifth:.2f} s, {fifth_cpu:.2f} CPU s, peak {peak(early):.2f} GiB")
     print(
-        f"the last {ALONE - 2} nights, one by one: median {last:.2f} s, {last / fifth:.2f} x, peak {peak(late):.2f} GiB"
+        f"the last {ALONE - 2} nights, one by one: median {last:.2f} s, {last / fifth:.2f} x, {last_cpu:.2f} CPU s, "
+        f"{last_cpu / fifth_cpu:.2f} x, peak {peak(late):.2f} GiB"
     )
     each = backfill.seconds / len(between)
     print(

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import yaml
 
 MODEL = "speed"
-FIRST = dt.date(2026, 1, 1)
+FIRST = dt.date(2025, 1, 1)
 BLOCK = 500_000
 DAY_US = 86_400_000_000
 CARDINALITIES = (3, 5, 8, 12, 20, 50, 120, 500, 1500, 5000)

@@ -4,13 +4,6 @@
   {{ api.Relation.create(database=target.database, schema=target.schema, identifier='run_' ~ name) }}
 {%- endmacro %}
 
-{# Before an incremental model is built: what it says of the nights being built is said anew. #}
-{% macro forget_nights() -%}
-  {%- if is_incremental() -%}
-    delete from {{ this }} where arrival_date in (select arrival_date from {{ run_table('nights') }})
-  {%- endif -%}
-{%- endmacro %}
-
 {# A condition for tests: they look at the nights being built, not at all that was ever stored. #}
 {% macro tonight(column='arrival_date') -%}
   {{ column }} in (select arrival_date from {{ run_table('nights') }})

@@ -1,38 +1,33 @@
 {{ config(meta={'dagster': {'ref': {'name': 'prediction_index'}}}) }}
+{%- set indexed, ids = ref('prediction_index'), ref('touched_ids') %}
 
--- No prediction of tonight came before, on any night, under the same version and role. Two may share a number by chance,
--- so those behind one that comes twice are compared themselves.
-with tonight as (
+-- No prediction of tonight came before, on any night, under the same version and role. An id that came once is beyond
+-- doubt. Two ids may share a number by chance, so those behind one that comes twice are compared themselves.
+with suspects as (
 
-    select number, {{ row_key(['number', 'version', 'role']) }} as prediction
-    from {{ ref('prediction_index') }}
-    where {{ tonight() }}
+    select number from {{ ids }} where predictions > 1
 
-),
+    union
 
-earlier as (
-
-    select number, {{ row_key(['number', 'version', 'role']) }} as prediction
-    from {{ ref('prediction_index') }}
+    select number
+    from {{ indexed }}
     where not {{ tonight() }}
-        and number in (select number from {{ ref('touched_ids') }} where reason = 'prediction')
+        and number in (select number from {{ ids }} where predictions > 0)
 
 ),
 
-suspects as (
+repeated as (
 
     select min(number) as number
-    from (select * from tonight union all select * from earlier) as predictions
-    group by prediction
+    from {{ indexed }}
+    where number in (select number from suspects)
+    group by {{ row_key(['number', 'version', 'role']) }}
     having count(*) > 1
 
 )
 
 select prediction_id, version, role, count(*) as times
-from {{ ref('stg_predictions') }}
-where arrival_date in (
-    select arrival_date from {{ ref('prediction_index') }} where number in (select number from suspects)
-)
-    and {{ row_key(['prediction_id']) }} in (select number from suspects)
+from {{ ref('touched_predictions') }}
+where number in (select number from repeated)
 group by prediction_id, version, role
 having count(*) > 1

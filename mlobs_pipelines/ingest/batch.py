@@ -192,8 +192,10 @@ class Batch:
 
         if not self._parts(source, claim):
             return False
-        before, held = keys.came_before(engine, self.home, self.spec.model, name, self._held(name), "claims")
-        twice = "select number from claims where number is not null group by number having count(*) > 1"
+        before, held = keys.came_before(
+            engine, self.home, self.spec.model, name, self._held(name), self.first, "claims"
+        )
+        twice = keys.repeated(engine, "claims")
         engine.run(f"create or replace temp table contested as {twice} union {before}")
         if not self._load(source):
             return False

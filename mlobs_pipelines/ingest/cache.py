@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -89,6 +89,6 @@ def load(home: Home, spec: ModelSpec) -> dict[str, Facts]:
 
 def save(home: Home, spec: ModelSpec, facts: Mapping[str, Facts]) -> None:
     """Publish the facts."""
-    kept = {k: asdict(f) for k, f in sorted(facts.items()) if f.error is None}
+    kept = {k: vars(f) for k, f in sorted(facts.items()) if f.error is None}
     content = {"version": VERSION, "mapping": _mapping_digest(spec), "files": kept}
     write_text(home.sources_file(spec.model), json.dumps(content, ensure_ascii=False))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlobs_pipelines.engine import dbt, sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
+from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.layout import nights as nights_in
 
@@ -55,7 +57,7 @@ def prepare(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[str,
             _write_run(home, spec, nights)
         except Error as error:
             raise JoinError(f"cannot write {file}: {_line(error)}") from error
-    return {**dbt.environment(home, file, _working(home, spec)), "MLOBS_LAKE": str(home.lake(spec.model))}
+    return {**dbt.environment(home, file, _working(home, spec)), **_files(home, spec)}
 
 
 def build(environment: Mapping[str, str]) -> None:
@@ -71,25 +73,33 @@ def build(environment: Mapping[str, str]) -> None:
 
 
 def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
-    """Publish the nights' label facts from the warehouse in the lake: a file a night, also where there are none.
+    """Publish the nights' label facts, which dbt has written, in the lake: a file a night, also where there are none.
 
     Raises:
         JoinError: dbt has not built the nights since they were prepared.
     """
-    file = home.warehouse_file(spec.model)
+    facts = _facts(home, spec)
     try:
         with _attached(home, spec) as engine:
-            built = {row[0] for row in engine.rows("select arrival_date from warehouse.built_nights")}
+            ready = (
+                "select arrival_date from warehouse.built_nights semi join warehouse.run_nights using (arrival_date)"
+            )
+            built = {row[0] for row in engine.rows(ready)}
             if missing := sorted(set(nights) - built):
                 raise JoinError(f"{spec.model}: the label facts of {missing[0]} are not built; run that night again")
+            if built == set(nights) and len(nights) == 1:
+                with published(home.lake_file(spec.model, "label_facts", nights[0])) as draft:
+                    shutil.move(facts, draft)
+                return
             for night in nights:
                 engine.write(
-                    f"select * exclude (number) from warehouse.label_facts where arrival_date = {_date(night)}",
+                    f"select * from {scan([facts])} where arrival_date = {_date(night)}",
                     home.lake_file(spec.model, "label_facts", night),
                     compression="lz4_raw",
                 )
     except Error as error:
-        raise JoinError(f"cannot read the label facts in {file}: {_line(error)}; run the night again") from error
+        raise JoinError(f"cannot read the label facts in {facts}: {_line(error)}; run the night again") from error
+    facts.unlink()
 
 
 def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
@@ -159,6 +169,16 @@ def _attached(home: Home, spec: ModelSpec) -> Iterator[DuckDBEngine]:
 def _working(home: Home, spec: ModelSpec) -> Path:
     """dbt's own folder: no model can have this name."""
     return home.warehouse / f"{spec.model}.dbt"
+
+
+def _facts(home: Home, spec: ModelSpec) -> Path:
+    """Where dbt writes the label facts of the nights that it builds."""
+    return _working(home, spec) / "facts.parquet"
+
+
+def _files(home: Home, spec: ModelSpec) -> dict[str, str]:
+    """Variables that tell dbt where the lake is, and where the label facts are to be written."""
+    return {"MLOBS_LAKE": str(home.lake(spec.model)), "MLOBS_FACTS": str(_facts(home, spec))}
 
 
 def _remove(file: Path) -> None:

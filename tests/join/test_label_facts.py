@@ -98,7 +98,7 @@ def test_a_broken_and_a_foreign_warehouse_are_made_again_from_the_lake(silence):
     def damage_by_another_version():
         with DuckDBEngine() as engine:
             engine.run(
-                f"attach '{warehouse}' as w; update w.built_by set project = 'another'; drop table w.label_facts"
+                f"attach '{warehouse}' as w; update w.built_by set project = 'another'; drop table w.label_index"
             )
 
     for damage in (damage_by_noise, damage_by_another_version):

@@ -1,11 +1,11 @@
-{{ config(post_hook="{{ remember_nights() }}") }}
+{{ config(materialized='parquet_file', post_hook="{{ remember_nights() }}") }}
 
 -- What is believed of a prediction changes when a label comes, when it is corrected, and, where silence means
 -- negative, at maturity. Each change is one or two facts: -1 for what was believed, +1 for what is believed now.
 --
 -- Nothing can change tonight but for the touched ids, and the indexes tell which nights of the lake hold them: no other
--- is read. Most predictions have one event, a label or silence, and then that is the fact. An id with several is crowded: its whole history is read,
--- so that a night says the same whenever and with whichever other nights it is built.
+-- is read. Most predictions have one event, a label or silence, and then that is the fact. Of a crowded id the whole
+-- history is read, so that a night says the same whenever and with whichever other nights it is built.
 with nights as (
 
     select arrival_date from {{ ref('nights') }}
@@ -18,69 +18,26 @@ silence as (
 
 ),
 
-earlier_labels as (
-
-    select number, arrival_date
-    from {{ ref('label_index') }}
-    where arrival_date not in (select arrival_date from nights)
-        and number in (select number from {{ ref('touched_ids') }})
-
-),
-
-known_labels as (
-
-    select number from {{ ref('touched_ids') }} where reason = 'label'
-    union all
-    select number from earlier_labels
-
-),
-
-crowded as (
-
-    select number from known_labels group by number having count(*) > 1
-    union
-    select prediction_index.number
-    from {{ ref('prediction_index') }} as prediction_index
-    cross join silence
-    where prediction_index.number in (select number from known_labels)
-        and {{ days_after('prediction_index.event_date', 'silence.maturity_days') }}
-        <= (select max(arrival_date) from nights)
-
-),
-
 labels as (
 
-    select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
-    from {{ ref('stg_labels') }}
+    select prediction_id, label, available_at, arrival_date
+    from {{ ref('touched_labels') }}
     where arrival_date in (select arrival_date from nights)
-
-    union all
-
-    select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
-    from {{ ref('stg_labels') }}
-    where arrival_date in (select arrival_date from {{ ref('touched_nights') }} where source = 'labels')
-        and {{ row_key(['prediction_id']) }} in (select number from earlier_labels)
+        and number not in (select number from {{ ref('crowded_ids') }})
 
 ),
 
 predictions as (
 
-    select
-        {{ row_key(['prediction_id']) }} as number,
-        prediction_id,
-        version,
-        role,
-        event_date,
-        arrival_date as prediction_arrival_date
-    from {{ ref('stg_predictions') }}
-    where not failed and arrival_date in (select arrival_date from {{ ref('touched_nights') }} where source = 'predictions')
+    select prediction_id, version, role, event_date, arrival_date as prediction_arrival_date
+    from {{ ref('touched_predictions') }}
+    where not failed
 
 ),
 
 silent_predictions as (
 
     select
-        {{ row_key(['prediction_id']) }} as number,
         prediction_id,
         version,
         role,
@@ -88,38 +45,27 @@ silent_predictions as (
         arrival_date as prediction_arrival_date,
         negative_label,
         greatest(arrival_date, {{ days_after('event_date', 'maturity_days') }}) as silent_on
-    from {{ ref('stg_predictions') }}
+    from {{ ref('touched_predictions') }}
     cross join silence
     where not failed
+        and arrival_date in (select arrival_date from {{ ref('touched_nights') }} where source = 'silence')
+        and number not in (select number from {{ ref('crowded_ids') }})
 
 ),
 
 crowd as (
 
-    select
-        {{ row_key(['prediction_id']) }} as number,
-        prediction_id,
-        version,
-        role,
-        event_date,
-        arrival_date as prediction_arrival_date
-    from {{ ref('stg_predictions') }}
-    where not failed
-        and arrival_date in (
-            select arrival_date from {{ ref('prediction_index') }} where number in (select number from crowded)
-        )
-        and {{ row_key(['prediction_id']) }} in (select number from crowded)
+    select prediction_id, version, role, event_date, arrival_date as prediction_arrival_date
+    from {{ ref('touched_predictions') }}
+    where not failed and number in (select number from {{ ref('crowded_ids') }})
 
 ),
 
 crowd_labels as (
 
-    select {{ row_key(['prediction_id']) }} as number, prediction_id, label, available_at, arrival_date
-    from {{ ref('stg_labels') }}
-    where arrival_date in (
-        select arrival_date from {{ ref('label_index') }} where number in (select number from crowded)
-    )
-        and {{ row_key(['prediction_id']) }} in (select number from crowded)
+    select prediction_id, label, available_at, arrival_date
+    from {{ ref('touched_labels') }}
+    where number in (select number from {{ ref('crowded_ids') }})
 
 ),
 
@@ -133,8 +79,7 @@ events as (
         crowd_labels.arrival_date as label_arrival_date,
         greatest(crowd.prediction_arrival_date, crowd_labels.arrival_date) as believed_on
     from crowd
-    inner join crowd_labels
-        on crowd.number = crowd_labels.number and crowd.prediction_id = crowd_labels.prediction_id
+    inner join crowd_labels on crowd.prediction_id = crowd_labels.prediction_id
 
     union all
 
@@ -198,29 +143,24 @@ changes as (
 facts as (
 
     select
-        predictions.number, predictions.prediction_id, predictions.version, predictions.role, predictions.event_date,
+        predictions.prediction_id, predictions.version, predictions.role, predictions.event_date,
         predictions.prediction_arrival_date,
         greatest(predictions.prediction_arrival_date, labels.arrival_date) as arrival_date,
         cast(1 as tinyint) as sign, labels.label, labels.available_at, 'label' as kind
     from predictions
-    inner join labels on predictions.number = labels.number and predictions.prediction_id = labels.prediction_id
-    where labels.number not in (select number from crowded)
+    inner join labels on predictions.prediction_id = labels.prediction_id
 
     union all
 
     select
-        number, prediction_id, version, role, event_date, prediction_arrival_date, silent_on as arrival_date,
+        prediction_id, version, role, event_date, prediction_arrival_date, silent_on as arrival_date,
         cast(1 as tinyint) as sign, negative_label as label, cast(null as timestamp) as available_at, 'silence' as kind
     from silent_predictions
-    where prediction_arrival_date in (
-        select arrival_date from {{ ref('touched_nights') }} where source = 'silence'
-    )
-        and number not in (select number from crowded)
 
     union all
 
     select
-        number, prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
+        prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
         cast(1 as tinyint) as sign, label, available_at,
         case when previous_on is null then kind else 'correction' end as kind
     from changes
@@ -228,7 +168,7 @@ facts as (
     union all
 
     select
-        number, prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
+        prediction_id, version, role, event_date, prediction_arrival_date, believed_on as arrival_date,
         cast(-1 as tinyint) as sign, previous_label as label, previous_available_at as available_at,
         'correction' as kind
     from changes

@@ -2,5 +2,5 @@
 {% test one_of(model, column_name, values) %}
 select * from {{ model }}
 where {{ tonight() }}
-    and cast({{ column_name }} as {{ dbt.type_string() }}) not in ('{{ values | join("', '") }}')
+    and {{ column_name }} not in ({% for value in values %}{{ value if value is number else "'" ~ value ~ "'" }}{{ ', ' if not loop.last }}{% endfor %})
 {% endtest %}

@@ -1,0 +1,36 @@
+{# A table to which each build adds its nights, once what it said of them before is forgotten. dbt's own incremental
+   models write every row twice. A table of other columns is no concern: the warehouse is then made anew. #}
+{% materialization nightly, default %}
+  {%- set target_relation = this.incorporate(type='table') -%}
+  {%- set existing = load_cached_relation(this) -%}
+  {{ run_hooks(pre_hooks, inside_transaction=False) }}
+  {{ run_hooks(pre_hooks, inside_transaction=True) }}
+  {% call statement('main') -%}
+    {% if existing is none %}
+      {{ create_table_as(False, target_relation, sql) }}
+    {% else %}
+      delete from {{ target_relation }} where arrival_date in (select arrival_date from {{ run_table('nights') }});
+      insert into {{ target_relation }} {{ sql }}
+    {% endif %}
+  {%- endcall %}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {{ adapter.commit() }}
+  {{ run_hooks(post_hooks, inside_transaction=False) }}
+  {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+{# A Parquet file that MLOBS_FACTS names, and a view of it: what is published as a file needs no table before. #}
+{% materialization parquet_file, adapter='duckdb' %}
+  {%- set target_relation = this.incorporate(type='view') -%}
+  {%- set file = env_var('MLOBS_FACTS', '') | replace("'", "''") -%}
+  {{ run_hooks(pre_hooks, inside_transaction=False) }}
+  {{ run_hooks(pre_hooks, inside_transaction=True) }}
+  {% call statement('main') -%}
+    copy ({{ sql }}) to '{{ file }}' (format parquet, compression lz4_raw, dictionary_size_limit 8192);
+    create or replace view {{ target_relation }} as select * from read_parquet('{{ file }}')
+  {%- endcall %}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {{ adapter.commit() }}
+  {{ run_hooks(post_hooks, inside_transaction=False) }}
+  {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
