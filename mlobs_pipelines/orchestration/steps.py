@@ -33,15 +33,15 @@ JUDGED = ("metrics", "signals", "causes", "incidents")
 def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
     """Accept what arrived on the nights into the lake; quarantine what can't be accepted."""
     dbt.start(home)  # the join that follows finds it ready
-    storage.begin(home, spec.model)
+    storage.begin(home, spec.model, nights)
     behind.mark(home, spec.model, nights)
     return ingest_nights(home, spec, list(nights), progress=progress)
 
 
 def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """Join labels to predictions in dbt and publish the nights' label facts in the lake."""
-    storage.begin(home, spec.model)
     affected = behind.affected(home, spec.model, nights)
+    storage.begin(home, spec.model, affected)
     environment = label_join.prepare(home, spec, affected)
     label_join.build(environment)
     label_join.export(home, spec, affected)
@@ -49,8 +49,9 @@ def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
 
 def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
     """Count the nights' predictions and label facts into additive profiles."""
-    storage.begin(home, spec.model)
-    profile_nights(home, spec, behind.affected(home, spec.model, nights), progress=progress)
+    affected = behind.affected(home, spec.model, nights)
+    storage.begin(home, spec.model, affected)
+    profile_nights(home, spec, affected, progress=progress)
 
 
 def measure(
@@ -70,7 +71,7 @@ def measure(
         if progress:
             progress(f"measured {night} ({len(written)} of {len(affected)})")
     behind.clear(home, spec.model)
-    storage.end(home, spec.model)
+    storage.end(home, spec.model, affected)
     return written
 
 

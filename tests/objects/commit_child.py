@@ -32,12 +32,12 @@ def main(home: Home, night: dt.date, content: str, fatal: int) -> None:
     for name in ("upload", "create"):
         setattr(ObjectStore, name, counted(getattr(ObjectStore, name)))
     with storage.turn(home, MODEL):
-        storage.begin(home, MODEL)
+        storage.begin(home, MODEL, [night])
         for table in ("labels", "predictions"):
             write_text(home.lake_file(MODEL, table, night), f"{table} {content}")
         for table in ("metrics", "incidents"):
             write_text(home.store_file(table, MODEL, night), f"{table} {content}")
-        storage.end(home, MODEL)
+        storage.end(home, MODEL, [night])
         storage.commit(home, MODEL)
 
 

@@ -29,12 +29,12 @@ TABLES = ("signals", "causes", "metrics", "incidents")
 
 def write(home, night, content):
     """A night's files; what is in them is of no concern here."""
-    storage.begin(home, MODEL)
+    storage.begin(home, MODEL, [night])
     for table in ("labels", "intake", "predictions", "feature_profile"):
         write_text(home.lake_file(MODEL, table, night), f"{table} {content}")
     for table in TABLES:
         write_text(home.store_file(table, MODEL, night), f"{table} {content}")
-    storage.end(home, MODEL)
+    storage.end(home, MODEL, [night])
 
 
 def run(home, night, content):
@@ -102,7 +102,7 @@ def test_a_night_that_is_not_whole_does_not_count_and_what_says_that_it_failed_d
     one, other = place.home("one"), place.home("other")
     run(one, NIGHTS[0], "first")
     with storage.turn(one, MODEL):
-        storage.begin(one, MODEL)
+        storage.begin(one, MODEL, NIGHTS[:2])
         write_text(one.lake_file(MODEL, "predictions", NIGHTS[0]), "predictions again")
         write_text(one.lake_file(MODEL, "predictions", NIGHTS[1]), "predictions second")
         write_text(one.store_file("metrics", MODEL, NIGHTS[1]), "metrics second")
@@ -114,8 +114,10 @@ def test_a_night_that_is_not_whole_does_not_count_and_what_says_that_it_failed_d
     assert lake(one) == {"2026-01-01": "again", "2026-01-02": "second"}, "what was done here is not lost"
     run(one, NIGHTS[1], "whole")
     refresh(other)
-    assert seen(other) == {"2026-01-01": "first", "2026-01-02": "whole"}
-    assert lake(other) == {"2026-01-01": "again", "2026-01-02": "whole"}
+    assert seen(other) == lake(other) == {"2026-01-01": "first", "2026-01-02": "whole"}, "the other one is still half"
+    run(one, NIGHTS[0], "again")
+    refresh(other)
+    assert seen(other) == lake(other) == {"2026-01-01": "again", "2026-01-02": "whole"}
 
 
 def test_what_was_not_published_is_put_back_when_another_machine_wrote_the_nights(place):
