@@ -26,6 +26,8 @@ MODEL = "card_fraud"
 NIGHTS = [dt.date(2026, 1, day) for day in range(1, 8)]
 TABLES = ("signals", "causes", "metrics", "incidents")
 
+pytestmark = pytest.mark.slow
+
 
 def write(home, night, content):
     """A night's files; what is in them is of no concern here."""
