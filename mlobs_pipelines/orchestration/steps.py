@@ -38,7 +38,7 @@ JUDGED = ("metrics", "signals", "causes", "incidents")
 def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> IntakeReport:
     """Accept what arrived on the nights into the lake; quarantine what can't be accepted."""
     dbt.start(home)  # the join that follows finds it ready
-    storage.begin(home, spec.model)
+    storage.begin(home, spec.model, nights)
     behind.mark(home, spec.model, nights)
     return ingest_nights(home, spec, list(nights), progress=progress)
 
@@ -53,12 +53,12 @@ def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
 def to_join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[dt.date]:
     """The nights to ask of dbt; where an interrupted run has joined them all, the last, for dbt's tests to be asked."""
     affected = behind.affected(home, spec.model, nights)
+    storage.begin(home, spec.model, affected)
     return Unfinished.of(home, spec, nights).left("join", affected) or affected[-1:]
 
 
 def publish_facts(home: Home, spec: ModelSpec, nights: Sequence[dt.date], joined: Sequence[dt.date]) -> None:
     """Publish in the lake the label facts of those nights of a run that dbt has joined."""
-    storage.begin(home, spec.model)
     label_join.export(home, spec, joined)
     if len(nights) > TOGETHER:
         Unfinished.of(home, spec, nights).note("join", joined)
@@ -66,9 +66,10 @@ def publish_facts(home: Home, spec: ModelSpec, nights: Sequence[dt.date], joined
 
 def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
     """Count the nights' predictions and label facts into additive profiles."""
-    storage.begin(home, spec.model)
+    affected = behind.affected(home, spec.model, nights)
+    storage.begin(home, spec.model, affected)
     unfinished = Unfinished.of(home, spec, nights)
-    left = unfinished.left("profile", behind.affected(home, spec.model, nights))
+    left = unfinished.left("profile", affected)
     pace = Pace("profiled", len(left), progress)
     for chunk in _chunks(left):
         profile_nights(home, spec, chunk)
@@ -81,8 +82,9 @@ def measure(
     home: Home, spec: ModelSpec, nights: Sequence[dt.date], run_id: str, progress: Progress | None = None
 ) -> dict[dt.date, int]:
     """Measure each night from profiles alone, and judge it; gives the number of metrics each night wrote."""
+    affected = behind.affected(home, spec.model, nights)
     unfinished = Unfinished.of(home, spec, nights)
-    left = unfinished.left("measure", behind.affected(home, spec.model, nights))
+    left = unfinished.left("measure", affected)
     pace = Pace("measured", len(left), progress)
     past = Past(home, spec)
     written = {}
@@ -99,7 +101,7 @@ def measure(
                 unfinished.note("measure", [night])
             pace.tell(1)
     behind.clear(home, spec.model)
-    storage.end(home, spec.model)
+    storage.end(home, spec.model, affected)
     end(home, spec.model)
     return written
 

@@ -7,13 +7,14 @@ machine at a time writes a model (``store.turns``), and the log has an object fo
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import hashlib
 import hmac
 import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,20 +133,20 @@ def stage(home: Home, name: str) -> Iterator[bool]:
             mine.end()
 
 
-def begin(home: Home, model: str) -> None:
+def begin(home: Home, model: str, nights: Iterable[dt.date]) -> None:
     """Nights are about to be written: none of them counts before ``end``."""
     if storage := of(home):
         from mlobs_pipelines.store import working_copy
 
-        working_copy.mark(storage.store, home, model, begun=True)
+        working_copy.mark(storage.store, home, model, nights, begun=True)
 
 
-def end(home: Home, model: str) -> None:
-    """All nights of the model are whole."""
+def end(home: Home, model: str, nights: Iterable[dt.date]) -> None:
+    """The nights are whole."""
     if storage := of(home):
         from mlobs_pipelines.store import working_copy
 
-        working_copy.mark(storage.store, home, model, begun=False)
+        working_copy.mark(storage.store, home, model, nights, begun=False)
 
 
 def commit(home: Home, model: str) -> None:
@@ -180,15 +181,23 @@ def refresh(home: Home, *, rows: bool) -> None:
             working_copy.bring(store, home, model, rows=rows)
 
     objects.in_parallel(one, manifest.models(store))
-    if journal.catch_up(home) or working_copy.unpublished(home).exists():
-        from mlobs_pipelines.store import results
+    if journal.catch_up(home):
+        working_copy.unpublished(home).touch()
+    _publish(working_copy.unpublished(home), home)
 
-        working_copy.unpublished(home).unlink(missing_ok=True)  # before, for more may come meanwhile
-        try:
-            results.publish(home)
-        except BaseException:
-            working_copy.unpublished(home).touch()
-            raise
+
+def _publish(unpublished: Path, home: Home) -> None:
+    """Make the snapshot anew where something came that it may lack; what says so stays if more came meanwhile."""
+    try:
+        before = unpublished.stat().st_mtime_ns
+    except FileNotFoundError:
+        return
+    from mlobs_pipelines.store import results
+
+    results.publish(home)
+    with contextlib.suppress(FileNotFoundError):
+        if unpublished.stat().st_mtime_ns == before:
+            unpublished.unlink()
 
 
 def keep_fresh(home: Home, seconds: float, failed: Callable[[str], None]) -> None:

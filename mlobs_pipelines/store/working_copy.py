@@ -7,14 +7,15 @@ then they are put back to what counts, and the nights are run again.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlobs_pipelines.store.files import published, write_text
-from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home
+from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home, night_of
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.manifest import Entry, Manifest, key_of, latest, publish, sweep
 from mlobs_pipelines.store.objects import ObjectStore, StorageError, digest, in_parallel
@@ -29,13 +30,13 @@ BESIDE_NIGHTS = ("runs", WATCH_TABLE, "comparisons")
 
 @dataclass
 class _State:
-    """What a working copy knows. ``begun``: nights are being written and are not whole. ``own``: the home had nights
+    """What a working copy knows. ``begun``: nights that are being written and are not whole. ``own``: the home had nights
     before it saw the store, and they are not there yet. ``files``: what tells of each file that it is the same, and its
     SHA-256. ``base``: the SHA-256 of what was fetched or published last."""
 
     url: str
     manifest: Manifest = field(default_factory=Manifest)
-    begun: bool = False
+    begun: set[str] = field(default_factory=set)
     own: bool = False
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     base: dict[str, str] = field(default_factory=dict)
@@ -69,31 +70,36 @@ def bring(store: ObjectStore, home: Home, model: str, *, rows: bool) -> bool:
 
 
 def commit(store: ObjectStore, home: Home, model: str, turn: Turn | None) -> None:
-    """Let what the working copy has count, all at once. Without a turn, or within a night, only what is beside nights.
+    """Let what the working copy has count, all at once. With a turn that are all
+    files but those of nights that are not whole; without, only what is beside nights.
 
     Raises:
         StorageError: another machine took the model over.
     """
     with _locked(home, model):
         state = _load(home, model, store.url) or _State(store.url)
-        whole = turn is not None and not state.begun
         if turn:
             turn.check()
         while True:
             manifest = latest(store, model, state.manifest)
             if turn and manifest.turn > turn.number:
                 raise StorageError(f"{model}: another machine took over and wrote its nights; run again")
-            there = {path: found for path, found in _durable(home, model).items() if whole or _beside(model, path)}
-            changed = _uploaded(store, home, model, state, manifest, there)
-            gone = [p for p in state.base if p not in there and p in manifest.files] if whole else []
+            there = _durable(home, model)
+            gone = [path for path in state.base if path not in there and path in manifest.files] if turn else []
+            whole = {
+                path: found
+                for path, found in there.items()
+                if _beside(model, path) or (turn and not _of_night(path) & state.begun)
+            }
+            changed = _uploaded(store, home, model, state, manifest, whole)
             if not changed and not gone:
                 break
             files = {path: entry for path, entry in manifest.files.items() if path not in gone} | changed
-            number = turn.number if whole and turn else manifest.turn
-            found = Manifest(manifest.number + 1, number, files)
+            nights = any(not _beside(model, path) for path in [*changed, *gone])
+            found = Manifest(manifest.number + 1, turn.number if turn and nights else manifest.turn, files)
             if publish(store, model, found):
                 state.manifest, state.uploaded = found, set()
-                state.own = state.own and not whole
+                state.own = state.own and turn is None
                 state.base |= {path: entry.sha256 for path, entry in changed.items()}
                 for path in gone:
                     state.base.pop(path)
@@ -101,12 +107,14 @@ def commit(store: ObjectStore, home: Home, model: str, turn: Turn | None) -> Non
         _save(home, model, state)
 
 
-def mark(store: ObjectStore, home: Home, model: str, *, begun: bool) -> None:
-    """Note that nights are being written, or that all of them are whole again."""
+def mark(store: ObjectStore, home: Home, model: str, nights: Iterable[dt.date], *, begun: bool) -> None:
+    """Note that nights are being written, or that they are whole again."""
     with _locked(home, model):
         state = _load(home, model, store.url) or _State(store.url)
-        if state.begun != begun:
-            state.begun = begun
+        named = {night.isoformat() for night in nights}
+        after = state.begun | named if begun else state.begun - named
+        if state.begun != after:
+            state.begun = after
             _save(home, model, state)
 
 
@@ -162,7 +170,8 @@ def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | N
     state.base |= {path: entry.sha256 for path, entry in wanted.items()}
     state.files = {path: found for path, found in state.files.items() if path in now}
     state.base = {path: sha256 for path, sha256 in state.base.items() if path in now}
-    state.begun, state.own = state.begun and not taken_over, state.own and not manifest.number
+    state.begun = set() if taken_over else state.begun
+    state.own = state.own and not manifest.number
     state.manifest = manifest
     _save(home, model, state)
     return bool(wanted or gone)
@@ -291,6 +300,12 @@ def _of_rows(model: str, path: str) -> bool:
     return path.startswith((*(f"lake/{model}/{table}/" for table in ROW_TABLES), f"quarantine/{model}/"))
 
 
+def _of_night(path: str) -> set[str]:
+    """The night that a file is of, if it is of one."""
+    night = night_of(path.rsplit("/", 1)[-1])
+    return {night.isoformat()} if night else set()
+
+
 def _beside(model: str, path: str) -> bool:
     folders = (*(f"store/{table}/{model}/" for table in BESIDE_NIGHTS), f"lake/{model}/training/")
     return path.startswith(folders) or path in (_spec(model), f"store/models/{model}.json")
@@ -315,7 +330,7 @@ def _load(home: Home, model: str, url: str) -> _State | None:
         state = _State(
             url=found["url"],
             manifest=Manifest(said["number"], said["turn"], files),
-            begun=found["begun"],
+            begun=set(found["begun"]),
             own=found["own"],
             files={path: (told, sha256) for path, (told, sha256) in found["files"].items()},
             base=found["base"],
@@ -331,6 +346,7 @@ def _save(home: Home, model: str, state: _State) -> None:
     files = {path: (entry.sha256, entry.size) for path, entry in manifest.files.items()}
     document = vars(state) | {
         "manifest": {"number": manifest.number, "turn": manifest.turn, "files": files},
+        "begun": sorted(state.begun),
         "uploaded": sorted(state.uploaded),
     }
     write_text(_file(home, model), json.dumps(document))

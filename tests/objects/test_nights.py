@@ -68,8 +68,8 @@ def nights_of(home: Home) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def logs(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """What was logged, in a home without storage that has run both nights."""
+def logs(s3_address: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """What was logged, in a home without storage that has run both nights; where there is an S3 server to compare with."""
     home = Home(tmp_path_factory.mktemp("logs") / "home")
     home.models.mkdir(parents=True)
     home.spec_file(MODEL).write_text(SPEC, encoding="utf-8")

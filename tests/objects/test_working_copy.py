@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,20 +18,25 @@ from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.manifest import Entry, Manifest
 from mlobs_pipelines.store.objects import ObjectStore, StorageError
 from mlobs_pipelines.store.working_copy import bring
+from tests.objects.conftest import Place
 
+CHILD = Path(__file__).with_name("commit_child.py")
+ROOT = CHILD.parents[2]
 MODEL = "card_fraud"
 NIGHTS = [dt.date(2026, 1, day) for day in range(1, 8)]
 TABLES = ("signals", "causes", "metrics", "incidents")
 
+pytestmark = pytest.mark.slow
+
 
 def write(home, night, content):
     """A night's files; what is in them is of no concern here."""
-    storage.begin(home, MODEL)
+    storage.begin(home, MODEL, [night])
     for table in ("labels", "intake", "predictions", "feature_profile"):
         write_text(home.lake_file(MODEL, table, night), f"{table} {content}")
     for table in TABLES:
         write_text(home.store_file(table, MODEL, night), f"{table} {content}")
-    storage.end(home, MODEL)
+    storage.end(home, MODEL, [night])
 
 
 def run(home, night, content):
@@ -95,7 +104,7 @@ def test_a_night_that_is_not_whole_does_not_count_and_what_says_that_it_failed_d
     one, other = place.home("one"), place.home("other")
     run(one, NIGHTS[0], "first")
     with storage.turn(one, MODEL):
-        storage.begin(one, MODEL)
+        storage.begin(one, MODEL, NIGHTS[:2])
         write_text(one.lake_file(MODEL, "predictions", NIGHTS[0]), "predictions again")
         write_text(one.lake_file(MODEL, "predictions", NIGHTS[1]), "predictions second")
         write_text(one.store_file("metrics", MODEL, NIGHTS[1]), "metrics second")
@@ -107,8 +116,10 @@ def test_a_night_that_is_not_whole_does_not_count_and_what_says_that_it_failed_d
     assert lake(one) == {"2026-01-01": "again", "2026-01-02": "second"}, "what was done here is not lost"
     run(one, NIGHTS[1], "whole")
     refresh(other)
-    assert seen(other) == {"2026-01-01": "first", "2026-01-02": "whole"}
-    assert lake(other) == {"2026-01-01": "again", "2026-01-02": "whole"}
+    assert seen(other) == lake(other) == {"2026-01-01": "first", "2026-01-02": "whole"}, "the other one is still half"
+    run(one, NIGHTS[0], "again")
+    refresh(other)
+    assert seen(other) == lake(other) == {"2026-01-01": "again", "2026-01-02": "whole"}
 
 
 def test_what_was_not_published_is_put_back_when_another_machine_wrote_the_nights(place):
@@ -212,6 +223,27 @@ def test_killed_before_its_files_count_it_leaves_what_counted_and_goes_on(place,
     run(one, NIGHTS[0], "again")
     refresh(reader)
     assert set(seen(reader).values()) == set(lake(reader).values()) == {"again"}
+
+
+def test_killed_at_any_object_that_it_writes_nothing_of_the_night_is_seen_and_the_next_run_has_all(tmp_path):
+    place = Place(f"file://{tmp_path / 'kept'}", {}, tmp_path)
+    one, reader = place.home("one"), place.home("reader")
+    run(one, NIGHTS[0], "0")
+    point = 0
+    while True:
+        point += 1
+        child = [sys.executable, str(CHILD), str(one.root), str(NIGHTS[0]), str(point), str(point)]
+        killed = subprocess.run(
+            child, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        refresh(reader)
+        found = {*seen(reader).values(), *seen(reader, "incidents").values(), *lake(reader).values()}
+        if killed.returncode == 0:
+            assert found == {str(point)}
+            break
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert found == {"0"}, f"killed at object {point}"
+    assert point == 7, "one for the turn, four files, the manifest; then it lives"
 
 
 def test_killed_while_it_fetches_it_fetches_again_what_counts_by_then(place, monkeypatch):
