@@ -67,6 +67,7 @@ def run_model(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: 
 
     Raises:
         UserError: the run failed, or a night is not over yet.
+        KeyboardInterrupt: somebody interrupted it; the same run goes on where it was.
     """
     started = time.monotonic()
     wanted = sorted(set(nights))
@@ -87,6 +88,8 @@ def run_model(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: 
             tags=partition_tags(wanted) if len(wanted) > 1 else None,
         )
     if not result.success:
+        if _interrupted(result.all_events):
+            raise KeyboardInterrupt
         raise _failure(spec.model, result.all_events)
     counts = evidence.intake(home, spec.model, wanted)
 
@@ -120,6 +123,16 @@ def _instance() -> dg.DagsterInstance:
         return dg.DagsterInstance.get()
     except dg.DagsterError as error:
         raise UserError(f"DAGSTER_HOME can't be used: {one_line(error)}") from error
+
+
+def _interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
+    for event in events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error:
+            if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                return True
+            error = error.cause
+    return False
 
 
 def _failure(model: str, events: Sequence[dg.DagsterEvent]) -> UserError:

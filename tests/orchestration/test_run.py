@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -119,6 +121,20 @@ def test_a_night_without_rows_is_run_and_only_warns(
     run_model(home, spec, [THIRD, THIRD + dt.timedelta(days=1), silent])
     assert nights(home.store_folder("metrics", "card_fraud"))[-1] == silent
     assert checks()["predictions.rows_arrived"] is False
+
+
+def test_who_interrupts_a_run_is_told_so_and_the_same_run_goes_on(
+    home: Home, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "profile", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_model(home, spec, [FIRST, SECOND])
+    assert run_model(home, spec, [FIRST, SECOND]).metrics > 0
 
 
 def test_an_error_is_one_line_and_leaves_a_failed_row(
