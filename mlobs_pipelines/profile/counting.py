@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
 from mlobs_pipelines.profile.cells import Cell, Coded, Grouping, by_cut, compact, groupings
-from mlobs_pipelines.profile.kernels import Floats, Ints, Places, sums_by_cell
+from mlobs_pipelines.profile.kernels import Bins, Ints, Places, add_rows
 
 MOST_BYTES = 256 * 2**20
 """Of a counter's arrays; beyond, what was counted is put aside as rows and counting begins anew."""
@@ -30,17 +28,17 @@ class Item:
     name: str
     numbers: Ints
     sums: tuple[str, ...]
-    coarse: Places | None = None
+    coarse: Bins | None = None
     coarse_numbers: Ints | None = None
 
     @staticmethod
-    def of_feature(table: str, name: str, own: int, sums: Sequence[str], coarse: Places | None = None) -> Item:
+    def of_feature(table: str, name: str, own: int, sums: Sequence[str], coarse: Bins | None = None) -> Item:
         """A feature of so many bins of its own; ``coarse`` for those."""
         numbers = np.array([*range(own), *SPECIAL])
         if coarse is None:
             return Item(table, name, numbers, tuple(sums))
         most = int(coarse.max()) + 1
-        all_coarse = np.concatenate([coarse, most + np.arange(len(SPECIAL))]).astype(np.intp)
+        all_coarse = np.concatenate([coarse, most + np.arange(len(SPECIAL))]).astype(np.int32)
         return Item(table, name, numbers, tuple(sums), all_coarse, np.array([*range(most), *SPECIAL]))
 
     def bins(self, cut: Sequence[str]) -> Ints:
@@ -61,37 +59,13 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Whole numbers of rows, and the largest of them in absolute value; None stands for one a row."""
-
-    values: Floats | None
-    largest: float = 1.0
-
-    @staticmethod
-    def of(values: npt.NDArray[Any]) -> Weights:
-        numbers = values.astype(np.float64, copy=False)
-        return Weights(numbers, float(np.abs(numbers).max(initial=0.0)))
-
-    def __getitem__(self, rows: npt.NDArray[Any]) -> Weights:
-        return self if self.values is None else Weights(self.values[rows], self.largest)
-
-    def by_cell(self, cell: Places, cells: int) -> Ints:
-        if self.values is None:
-            return np.bincount(cell, minlength=cells).astype(np.int64, copy=False)
-        return sums_by_cell(cell, cells, self.values, self.largest)
-
-
-ONE = Weights(None)
-
-
-@dataclass(frozen=True)
 class Placed:
     """Some rows' cells, grouping by grouping: what ``Counter.place`` found; ``dense`` says how they are to be counted."""
 
     dense: bool
     groups: tuple[tuple[Grouping, list[Cell], Places], ...]
 
-    def __getitem__(self, rows: npt.NDArray[Any]) -> Placed:
+    def __getitem__(self, rows: Places) -> Placed:
         return Placed(self.dense, tuple((g, cells, place[rows]) for g, cells, place in self.groups))
 
 
@@ -129,38 +103,45 @@ class Counter:
     def _bytes(self, placed: Sequence[tuple[Grouping, list[Cell], Places]]) -> int:
         return sum((len(g.cells) + g.unknown(cells)) * self._width * 8 for g, cells, _ in placed)
 
-    def add(self, item: Item, bins: npt.NDArray[Any], placed: Placed, weights: Mapping[str, Weights]) -> None:
-        """Add rows to an item: each row's bin (its place in ``item.numbers``), cell, and weights by the name of the sum."""
+    def add(self, item: Item, bins: Bins, placed: Placed, weights: Ints) -> None:
+        """Add rows to an item: each row's bin (its place in ``item.numbers``) and cell, and its weights.
+
+        Args:
+            bins: shape (rows,).
+            weights: shape (rows, at least so many as the item has sums), in the order of ``item.sums``.
+        """
         for i, (grouping, cells, place) in enumerate(placed.groups):
             numbers, of = item.numbers, bins
             if item.coarse is not None and item.coarse_numbers is not None and () not in grouping.cuts:
                 numbers, of = item.coarse_numbers, item.coarse[bins]
+            if placed.dense:
+                add_rows(self._total(item, i, len(grouping.cells), len(numbers)), place, of, weights)
+                continue
             code = place * len(numbers)
             code += of
-            if placed.dense:
-                self._add_dense(item, i, grouping, len(numbers), code, weights)
-                continue
             distinct, where = compact(code)
-            sums = np.zeros((len(item.sums), len(distinct)), np.int64)
-            for name, weight in weights.items():
-                sums[item.sums.index(name)] = weight.by_cell(where, len(distinct))
+            sums = np.zeros((len(distinct), 1, len(item.sums)), np.int64)
+            add_rows(sums, where, np.zeros(len(where), np.int32), weights)
             self.found.append(
-                Rows(item, grouping.cuts[0], cells, distinct // len(numbers), numbers[distinct % len(numbers)], sums)
+                Rows(
+                    item,
+                    grouping.cuts[0],
+                    cells,
+                    distinct // len(numbers),
+                    numbers[distinct % len(numbers)],
+                    sums[:, 0].T,
+                )
             )
 
-    def _add_dense(
-        self, item: Item, i: int, grouping: Grouping, width: int, code: Places, weights: Mapping[str, Weights]
-    ) -> None:
-        cells = len(grouping.cells)
+    def _total(self, item: Item, i: int, cells: int, width: int) -> Ints:
+        """An item's sums in one of the groupings, shape (at least ``cells``, width, sums)."""
         total = self._sums.get((i, item.table, item.name))
-        if total is None or total.shape[1] < cells:
-            grown = np.zeros((len(item.sums), max(8, 1 << (cells - 1).bit_length()), width), np.int64)
+        if total is None or len(total) < cells:
+            grown = np.zeros((max(8, 1 << (cells - 1).bit_length()), width, len(item.sums)), np.int64)
             if total is not None:
-                grown[:, : total.shape[1]] = total
+                grown[: len(total)] = total
             self._sums[i, item.table, item.name] = total = grown
-        for name, weight in weights.items():
-            flat = total[item.sums.index(name)].reshape(-1)[: cells * width]
-            flat += weight.by_cell(code, cells * width)
+        return total
 
     def _put_aside(self) -> None:
         """Turn the arrays into rows, cut by cut, and forget them."""
@@ -174,7 +155,7 @@ class Counter:
                 for item in self.items:
                     total = self._sums.get((i, item.table, item.name))
                     if total is not None:
-                        self._emit(item, cut, distinct, place, total[:, : len(cells)], fine=() in grouping.cuts)
+                        self._emit(item, cut, distinct, place, total[: len(cells)], fine=() in grouping.cuts)
         self._begin()
 
     def _emit(
@@ -182,12 +163,12 @@ class Counter:
     ) -> None:
         if cut and fine and item.coarse is not None:
             first = np.searchsorted(item.coarse, np.arange(int(item.coarse[-1]) + 1))
-            total = np.add.reduceat(total, first, axis=2)
-        sums = np.zeros((total.shape[0], len(cells), total.shape[2]), np.int64)
-        np.add.at(sums.swapaxes(0, 1), place, total.swapaxes(0, 1))
-        at, number = np.nonzero(sums.any(axis=0))
+            total = np.add.reduceat(total, first, axis=1)
+        sums = np.zeros((len(cells), *total.shape[1:]), np.int64)
+        np.add.at(sums, place, total)
+        at, number = np.nonzero(sums.any(axis=2))
         if len(at):
-            self.found.append(Rows(item, cut, cells, at, item.bins(cut)[number], sums[:, at, number]))
+            self.found.append(Rows(item, cut, cells, at, item.bins(cut)[number], sums[at, number].T))
 
     def rows(self) -> Iterator[Rows]:
         """All that was counted; the same cell and bin may come several times. Counting may go on after."""

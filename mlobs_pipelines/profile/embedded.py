@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,9 +22,9 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.profile.batches import Batch, arrived, coded_dates, coded_names, labelled
 from mlobs_pipelines.profile.cells import OTHERS, Coded
-from mlobs_pipelines.profile.counting import ONE, Counter, Item, Placed, Rows, Weights
-from mlobs_pipelines.profile.kernels import Floats, fixed_point, standardised
-from mlobs_pipelines.profile.plan import LATENCY, Feature, Plan, output_columns
+from mlobs_pipelines.profile.counting import Counter, Item, Placed, Rows
+from mlobs_pipelines.profile.kernels import Bins, Ints, standardise
+from mlobs_pipelines.profile.plan import ARRIVED, LABELED, LATENCY, Feature, Plan, output_columns
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, SQUARE_BITS, STANDARD_LIMIT, Output
 
@@ -120,7 +120,7 @@ class _Worker:
         narrow = narrow.append_column("label", label)
         self.engine.register("facts_of_batch", narrow)
         numbers = self.engine.table(self.statement)
-        sign = Weights.of(batch.labels.sign) if batch.labels else ONE
+        sign = batch.labels.sign.astype(np.int64) if batch.labels else np.ones(narrow.num_rows, np.int64)
         if not batch.labels:
             self._traffic(numbers, placed, failed)
         served = np.flatnonzero(~failed) if failed.any() else None
@@ -130,11 +130,9 @@ class _Worker:
             rows = served if rows is None else rows[served]
         invalid = self._invalid(served)
         self._outputs(numbers, placed, sign)
-        weights = {
-            name: _signed(_whole(numbers, f"sum_{name}"), sign) for name in self.plan.sums_of_row(labels=self.labels)
-        }
+        weights = self._weights(numbers, sign)
         for feature in self.plan.features:
-            self._feature(feature, table.column(feature.column), rows, placed, sign, weights, invalid.get(feature.name))
+            self._feature(feature, table.column(feature.column), rows, placed, weights, invalid.get(feature.name))
 
     def _keys(self, narrow: pa.Table, batch: Batch) -> list[Coded]:
         names = self.plan.names
@@ -184,38 +182,44 @@ class _Worker:
 
     def _traffic(self, numbers: pa.Table, placed: Placed, failed: npt.NDArray[np.bool_]) -> None:
         item = self.items["traffic_profile", ""]
-        bins = numbers.column(LATENCY)
-        weights = {"rows": ONE, "failed": Weights.of(failed)}
-        self.counter.add(item, _octave_places(_one(bins)), placed, weights)
+        weights = np.column_stack([np.ones(len(failed), np.int64), failed.astype(np.int64)])
+        self.counter.add(item, _octave_places(_one(numbers.column(LATENCY))), placed, weights)
 
-    def _outputs(self, numbers: pa.Table, placed: Placed, sign: Weights) -> None:
+    def _weights(self, numbers: pa.Table, sign: Ints) -> Ints:
+        """What every feature's bin keeps of each row, in the order of its sums; those of its value are not filled in."""
+        names = LABELED if self.labels else ARRIVED
+        weights = np.zeros((len(sign), len(names)), np.int64)
+        weights[:, 0] = sign
+        for name in self.plan.sums_of_row(labels=self.labels):
+            weights[:, names.index(name)] = _whole(numbers, f"sum_{name}") * sign
+        return weights
+
+    def _outputs(self, numbers: pa.Table, placed: Placed, sign: Ints) -> None:
         for i, output in enumerate(self.plan.outputs):
             item = self.items.get(("output_profile", output.name))
             if item is None:
                 continue
             place, kept = self._output_places(i, output, _one(numbers.column(f"of_{i}")))
             sums = output.at_label if self.labels else output.at_prediction
-            weights = {
-                name: sign if of == "1" else _signed(_whole(numbers, f"sum_{i}_{name}"), sign)
-                for name, of in sums.items()
-            }
-            if kept is not None:
-                weights = {name: weight[kept] for name, weight in weights.items()}
-            self.counter.add(item, place, placed if kept is None else placed[kept], weights)
+            weights = np.column_stack(
+                [sign if of == "1" else _whole(numbers, f"sum_{i}_{name}") * sign for name, of in sums.items()]
+            )
+            if kept is None:
+                self.counter.add(item, place, placed, weights)
+            else:
+                self.counter.add(item, place, placed[kept], weights[kept])
 
-    def _output_places(
-        self, i: int, output: Output, of: pa.Array
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp] | None]:
+    def _output_places(self, i: int, output: Output, of: pa.Array) -> tuple[Bins, npt.NDArray[np.intp] | None]:
         """Place of each row's bin, and which rows have one, where not all do."""
         kept = None
         if of.null_count:
             kept = np.flatnonzero(of.is_valid().to_numpy(zero_copy_only=False))
             of = of.drop_null()
         if output.edges is not None:
-            return self.plan.output_binners[i](of.to_numpy() + 0.0), kept
+            return self.plan.output_binners[i](of.to_numpy(), 0), kept
         if output.numbers == OCTAVE_BINS:
             return _octave_places(of), kept
-        return of.to_numpy().astype(np.intp) - output.numbers[0], kept
+        return of.to_numpy().astype(np.int32) - np.int32(output.numbers[0]), kept
 
     def _feature(
         self,
@@ -223,13 +227,11 @@ class _Worker:
         column: pa.ChunkedArray,
         rows: npt.NDArray[np.intp] | None,
         placed: Placed,
-        sign: Weights,
-        weights: Mapping[str, Weights],
+        weights: Ints,
         invalid: npt.NDArray[np.intp] | None,
     ) -> None:
         item = self.items.get(("feature_profile", feature.name))
         values = _one(column)
-        own: dict[str, Weights] = {"labeled": sign} if self.labels else {"rows": ONE}
         x = None
         if feature.binner is None:
             place = feature.of_categories(values)
@@ -241,33 +243,23 @@ class _Worker:
         if invalid is not None:
             place[invalid] = np.where(place[invalid] == feature.own, feature.own + 1, place[invalid])
         if item is not None:
-            if feature.frozen:
-                own |= weights
-                if x is not None and not self.labels:
-                    own |= _values(x, feature)
-            self.counter.add(item, place, placed, own)
+            if x is not None and feature.frozen and not self.labels:
+                at = ARRIVED.index("value")
+                standardise(x + 0.0, feature.center, feature.unit, STANDARD_LIMIT, 2.0**SQUARE_BITS, weights, at)
+            self.counter.add(item, place, placed, weights)
         ranged: Item | None = self.items.get(("quality_profile", feature.name))
         if ranged is not None and x is not None:
             low, high = (np.nan if limit is None else limit for limit in (feature.low, feature.high))
-            outside = Weights.of((x < low) | (x > high))
-            self.counter.add(ranged, np.zeros(len(x), np.intp), placed, {"out_of_range": outside})
+            outside = ((x < low) | (x > high)).astype(np.int64)
+            self.counter.add(ranged, np.zeros(len(x), np.int32), placed, outside[:, np.newaxis])
 
 
-def _values(x: Floats, feature: Feature) -> dict[str, Weights]:
-    z = standardised(x, feature.center, feature.unit, STANDARD_LIMIT)
-    return {"value": Weights.of(fixed_point(z, SQUARE_BITS)), "value_sq": Weights.of(fixed_point(z * z, SQUARE_BITS))}
-
-
-def _whole(numbers: pa.Table, name: str) -> npt.NDArray[np.float64]:
+def _whole(numbers: pa.Table, name: str) -> Ints:
     """A column of whole numbers; 0 where it is null."""
     column = numbers.column(name)
     column = column.fill_null(0) if column.null_count else column
-    whole: npt.NDArray[np.float64] = column.to_numpy().astype(np.float64)
+    whole: Ints = column.to_numpy().astype(np.int64)
     return whole
-
-
-def _signed(values: npt.NDArray[np.float64], sign: Weights) -> Weights:
-    return Weights.of(values if sign.values is None else values * sign.values)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -275,8 +267,8 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _octave_places(bins: pa.Array) -> npt.NDArray[np.intp]:
+def _octave_places(bins: pa.Array) -> Bins:
     """Places of logarithmic bins among all there are; null is ``ABSENT``."""
-    number = (bins.fill_null(OCTAVE_BINS[0]) if bins.null_count else bins).to_numpy().astype(np.intp)
+    number = (bins.fill_null(OCTAVE_BINS[0]) if bins.null_count else bins).to_numpy().astype(np.int32)
     first = OCTAVE_BINS[2]
-    return np.where(number >= first, number - first + 2, np.where(number == OCTAVE_BINS[1], 1, 0))
+    return np.where(number >= first, number - first + 2, np.where(number == OCTAVE_BINS[1], 1, 0)).astype(np.int32)

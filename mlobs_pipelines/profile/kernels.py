@@ -1,123 +1,154 @@
-"""Numbers -> bins, and exact sums of whole numbers by cell: what the embedded engine does for every value it reads.
+"""Numbers -> bins, and sums of whole numbers by cell and bin: what the embedded engine does for every value it reads.
 
-``Binner`` gives the same bins, and ``sums_by_cell`` the same sums, as the SQL of ``sums.py``: integers, equal to the bit.
+The loops are compiled: one pass over a column places its values, one adds all its sums, in integers, and neither holds
+the interpreter's lock. They give the same integers as the SQL of ``sums.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Places = npt.NDArray[np.intp]
+Bins = npt.NDArray[np.int32]
+"""Places of values among the bins of a feature or an output."""
 
-EXACT = 2.0**53
-"""Whole numbers up to here are doubles, and so are all sums that stay below."""
-SPLIT = 2.0**26
-BUCKETS = 4096
-STEPS = 3
-"""Edges in one bucket up to which a look-up and that many comparisons are faster than a search."""
+BUCKETS = 16_384
 HIGH_BITS = 18
 """Sign, exponent and six digits of a double: buckets that are finer where numbers are smaller."""
+STEPS = 4
+"""Edges up to which a number is compared with all of them: that has no branches, which could not be foretold."""
+
+_Loop = TypeVar("_Loop", bound=Callable[..., Any])
+
+
+def _compiled(loop: _Loop) -> _Loop:
+    """The loop as machine code, kept beside this file or in the user's cache where one of them can be written."""
+    try:
+        return cast("_Loop", numba.njit(nogil=True, cache=True)(loop))
+    except RuntimeError:  # neither can: compiled anew in each process
+        return cast("_Loop", numba.njit(nogil=True)(loop))
 
 
 @dataclass(frozen=True)
 class Binner:
-    """Counts the edges that are at or below each number: a look-up by bucket, then as many comparisons as a bucket has edges.
+    """Counts the edges that are at or below each number: a look-up by bucket, then comparisons with the edges in it.
 
-    A bucket is a range of numbers that can be told by arithmetic alone: equal steps, or the leading bits of the double.
-    Where edges lie too close together for both, a binary search without branches.
+    A bucket is a range of numbers that can be told by arithmetic alone: equal steps, or, where edges lie too unevenly
+    for those, the leading bits of the double.
     """
 
     edges: Floats
-    _low: npt.NDArray[np.uint16]
-    _next: Floats
+    """With a NaN at the end, which no number reaches."""
+    _below: npt.NDArray[np.int32]
+    """Edges in the buckets below each bucket; the last is of all."""
+    _scale: float
+    """Buckets per unit above the first edge; 0: by leading bits."""
     _steps: int
-    _scale: float | None
-    """Buckets per unit above the first edge; None: by leading bits."""
 
     @staticmethod
     def of(edges: Sequence[float]) -> Binner:
-        """A binner for ascending, finite edges, fewer than 65,536."""
+        """A binner for ascending, finite edges."""
         e = np.asarray(edges, dtype=np.float64) + 0.0  # no negative zero, whose bits lie apart
-        following = np.append(e, np.nan)  # no number is beyond
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            scale = (BUCKETS - 2) / (e[-1] - e[0]) if len(e) else np.nan
-        best = Binner(e, np.zeros(0, np.uint16), following, STEPS + 1, None)
-        for way in (scale if np.isfinite(scale) and scale > 0 else None, None):
-            trial = Binner(e, np.zeros(0, np.uint16), following, 0, way)
-            # Buckets rise with the number: the edges in lower buckets are below, those in its own must be compared.
-            held = np.bincount(trial._bucket(e), minlength=BUCKETS if way is not None else 1 << HIGH_BITS)
-            steps = int(held.max())
-            if steps < best._steps:
-                low = np.concatenate([[0], np.cumsum(held)[:-1]]).astype(np.uint16)
-                best = Binner(e, low, following, steps, way)
-        return best
+            scale = float((BUCKETS - 2) / (e[-1] - e[0])) if len(e) else 0.0
+        ways = (scale, 0.0) if np.isfinite(scale) and scale > 0 else (0.0,)
+        # Buckets rise with the number: the edges in lower buckets are below, those in its own must be compared.
+        held = {way: np.bincount(_buckets(e, e[:1], way), minlength=BUCKETS if way else 1 << HIGH_BITS) for way in ways}
+        # Rows lie where edges do.
+        way = min(ways, key=lambda way: int(np.square(held[way]).sum()))
+        below = np.concatenate([[0], np.cumsum(held[way])]).astype(np.int32)
+        return Binner(np.append(e, np.nan), below, way, min(int(held[way].max()), STEPS))
 
-    def _bucket(self, x: Floats) -> Places:
-        if self._scale is not None:
-            with np.errstate(over="ignore", invalid="ignore"):  # far away, NaN
-                at = (x - self.edges[0]) * self._scale
-                np.clip(at, -1.0, BUCKETS - 2.0, out=at)
-                bucket: Places = (at + 1.0).astype(np.intp)
-            return bucket
-        high = x.view(np.uint32)[1::2] >> (32 - HIGH_BITS)
-        half = 1 << (HIGH_BITS - 1)
+    def __call__(self, x: Floats, missing: int) -> Bins:
+        """Bin of each number, shape of ``x`` (one axis); ``missing`` for NaN."""
+        x = x + 0.0  # no negative zero; contiguous and writable: one type of array, compiled once
+        bucket = _buckets(x, self.edges, self._scale)
+        return _compared(x, bucket, self._below, self.edges, self._steps, missing)
+
+
+def _buckets(x: Floats, edges: Floats, scale: float) -> npt.NDArray[np.uint32]:
+    return _buckets_by_steps(x, edges[0], scale) if scale else _buckets_by_bits(x)
+
+
+# Indices are unsigned in these loops: for signed ones each access would first ask whether it counts from the end.
+
+
+@_compiled
+def _buckets_by_steps(x: Floats, first: float, scale: float) -> npt.NDArray[np.uint32]:
+    bucket = np.empty(len(x), np.uint32)
+    for i in range(len(x)):
+        at = min(max((x[i] - first) * scale + 1.0, 0.0), BUCKETS - 1.0)
+        bucket[i] = np.uint32(0) if np.isnan(at) else np.uint32(at)
+    return bucket
+
+
+@_compiled
+def _buckets_by_bits(x: Floats) -> npt.NDArray[np.uint32]:
+    bits = x.view(np.int64)
+    half = 1 << (HIGH_BITS - 1)
+    bucket = np.empty(len(x), np.uint32)
+    for i in range(len(x)):
+        high = bits[i] >> (64 - HIGH_BITS)
         # The bits of negative numbers rise as they fall.
-        signed = high.astype(np.intp)
-        place: Places = np.where(signed >= half, 2 * half - 1 - signed, signed + half)
-        return place
-
-    def __call__(self, x: Floats) -> Places:
-        """Bin of each number, shape of ``x`` (contiguous, one axis, no negative zero); that of NaN is any bin."""
-        if not len(self._low):
-            return self._search(x)
-        number = self._low.take(self._bucket(x), mode="clip").astype(np.intp)
-        for _ in range(self._steps):
-            number += x >= self._next.take(number, mode="clip")
-        return number
-
-    def _search(self, x: Floats) -> Places:
-        number = np.zeros(len(x), np.intp)
-        for power in reversed(range(len(self.edges).bit_length())):
-            step = 1 << power
-            probe = np.append(self._next, np.full(2 * step, np.nan))
-            number += step * (x >= probe.take(number + (step - 1), mode="clip"))
-        return number
+        bucket[i] = np.uint32((high ^ ((high >> 63) & (half - 1))) + half)
+    return bucket
 
 
-def sums_by_cell(cell: Places, cells: int, weights: Floats, largest: float | None = None) -> Ints:
-    """Sum whole numbers by cell, exactly, shape (cells,).
+@_compiled
+def _compared(
+    x: Floats, bucket: npt.NDArray[np.uint32], below: npt.NDArray[np.int32], edges: Floats, steps: int, missing: int
+) -> Bins:
+    found = np.empty(len(x), np.int32)
+    for i in range(len(x)):
+        low, high = below[np.uint64(bucket[i])], below[np.uint64(bucket[i]) + np.uint64(1)]
+        while high - low > STEPS:
+            middle = (low + high) >> 1
+            if x[i] >= edges[np.uint64(middle)]:
+                low = middle + 1
+            else:
+                high = middle
+        for _ in range(steps):
+            low += np.int32(x[i] >= edges[np.uint64(low)])
+        found[i] = missing if np.isnan(x[i]) else low
+    return found
+
+
+@_compiled
+def add_rows(total: Ints, cell: Places, bins: Bins, weights: Ints) -> None:
+    """Add each row's weights to the sums of its cell and bin.
 
     Args:
-        cell: number of each row's cell, below ``cells``.
-        weights: whole numbers of at most 2**53, shape of ``cell``.
-        largest: the largest absolute weight, where the caller knows it.
+        total: sums, shape (cells, bins, sums); changed.
+        cell: number of each row's cell, shape (rows,).
+        bins: number of each row's bin, shape (rows,).
+        weights: whole numbers, shape (rows, at least sums): of further columns nothing is added.
     """
-    if largest is None:
-        largest = float(np.abs(weights).max(initial=0.0))
-    if largest * len(weights) < EXACT:
-        return np.bincount(cell, weights, cells).astype(np.int64)
-    high = np.floor(weights / SPLIT)
-    upper = np.bincount(cell, high, cells).astype(np.int64)
-    return upper * int(SPLIT) + np.bincount(cell, weights - high * SPLIT, cells).astype(np.int64)
+    sums = total.shape[2]
+    for i in range(len(cell)):
+        into = total[np.uint64(cell[i]), np.uint64(bins[i])]
+        for k in range(sums):
+            into[k] += weights[i, k]
 
 
-def standardised(x: Floats, center: float, unit: float, limit: float) -> Floats:
-    """(x - center) / unit, clipped to +-limit; NaN stays. The same operations in the same order as the SQL of that name."""
-    z = x - center
-    z /= unit
-    return np.clip(z, -limit, limit, out=z)
+@_compiled
+def standardise(x: Floats, center: float, unit: float, limit: float, parts: float, into: Ints, column: int) -> None:
+    """Write (x - center) / unit, within +-limit, and its square as whole counts of 1/parts, rounded half up; 0 for NaN.
 
+    The same operations in the same order as the SQL of ``standardised`` and ``fixed_point``.
 
-def fixed_point(x: Floats, bits: int) -> Floats:
-    """x as a whole count of 2**-bits, rounded half up; 0 for NaN."""
-    count = x * 2.0**bits
-    count += 0.5
-    np.floor(count, out=count)
-    count[np.isnan(count)] = 0.0
-    return count
+    Args:
+        x: shape (rows,).
+        into: shape (rows, columns); the column of that number and the next one are changed.
+    """
+    for i in range(len(x)):
+        z = 0.0 if np.isnan(x[i]) else min(max((x[i] - center) / unit, -limit), limit)
+        into[i, column] = np.int64(np.floor(z * parts + 0.5))
+        into[i, column + 1] = np.int64(np.floor(z * z * parts + 0.5))

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +15,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.profile.cells import OTHERS, Names
 from mlobs_pipelines.profile.counting import Item
-from mlobs_pipelines.profile.kernels import Binner, Floats, Places
+from mlobs_pipelines.profile.kernels import Binner, Bins, Floats
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.tasks import task_of
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, Output, bins_from, octave_bin
@@ -38,8 +37,8 @@ class Feature:
     frozen: bool
     binner: Binner | None
     vocabulary: pa.Array | None
-    known: npt.NDArray[np.intp] | None
-    coarse: Places | None
+    known: Bins | None
+    coarse: Bins | None
     center: float
     unit: float
     low: float | None
@@ -54,35 +53,33 @@ class Feature:
             of = frozen or {"vocabulary": [], "rare": []}
             values = pa.array([*of["vocabulary"], *of["rare"]], pa.string())
             rare = len(of["vocabulary"])
-            known = np.minimum(np.arange(len(values)), rare).astype(np.intp)
+            known = np.minimum(np.arange(len(values)), rare).astype(np.int32)
             return Feature(name, column, rare + 1, bool(frozen), None, values, known, None, 0, 1, low, high)
         edges = frozen["edges"] if frozen else []
-        coarse = bins_from(edges, frozen["coarse"]).astype(np.intp) if frozen else None
+        coarse = bins_from(edges, frozen["coarse"]).astype(np.int32) if frozen else None
         center, unit = (frozen["center"], frozen["unit"]) if frozen else (0.0, 1.0)
         binner = Binner.of(edges)
         return Feature(name, column, len(edges) + 1, bool(frozen), binner, None, None, coarse, center, unit, low, high)
 
-    def of_numbers(self, x: Floats) -> Places:
+    def of_numbers(self, x: Floats) -> Bins:
         """Places of numbers among the feature's bins; that of NaN is the one for missing values."""
         if self.binner is None:
             raise TypeError(f"{self.name} holds categories")
-        place = self.binner(x + 0.0)  # no negative zero
-        place[np.isnan(x)] = self.own
-        return place
+        return self.binner(x, self.own)
 
-    def of_categories(self, values: pa.DictionaryArray) -> Places:
+    def of_categories(self, values: pa.DictionaryArray) -> Bins:
         """Places of categories: in the vocabulary, rare, unseen or missing."""
         index = pc.index_in(values.dictionary, value_set=self.vocabulary)
         found = index.to_numpy(zero_copy_only=False)
         if self.known is None:
             raise TypeError(f"{self.name} holds numbers")
         unseen = self.own + 2
-        table = np.full(len(found) + 1, unseen, np.intp)
+        table = np.full(len(found) + 1, unseen, np.int32)
         seen = ~np.isnan(found.astype(np.float64))
         table[:-1][seen] = self.known[found[seen].astype(np.intp)]
         table[-1] = self.own
         codes = values.indices.fill_null(len(found)) if values.null_count else values.indices
-        place: Places = table[codes.to_numpy(zero_copy_only=False)]
+        place: Bins = table[codes.to_numpy(zero_copy_only=False)]
         return place
 
 

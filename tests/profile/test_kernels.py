@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.profile.cells import compact
-from mlobs_pipelines.profile.kernels import Binner, fixed_point, standardised, sums_by_cell
+from mlobs_pipelines.profile.kernels import Binner, add_rows, standardise
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, ZERO, octave_bin
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -29,7 +29,7 @@ def around(edges: list[float]) -> list[float]:
 def test_a_bin_is_the_count_of_edges_at_or_below_a_number(edges, values):
     edges = sorted({e + 0.0 for e in edges})
     x = np.array([*values, *around(edges)]) + 0.0
-    assert Binner.of(edges)(x).tolist() == np.searchsorted(edges, x, side="right").tolist()
+    assert Binner.of(edges)(x, -1).tolist() == np.searchsorted(edges, x, side="right").tolist()
 
 
 @pytest.mark.parametrize("spread", ["normal", "heavy", "close", "ties", "tiny", "exact powers"])
@@ -45,20 +45,27 @@ def test_edges_of_any_spread_are_looked_up_exactly(spread):
     }[spread]
     edges = np.unique(np.quantile(x, np.linspace(0, 1, 256), method="inverted_cdf"))
     values = np.concatenate([x, around(edges.tolist())]) + 0.0
-    assert (Binner.of(edges)(values) == np.searchsorted(edges, values, side="right")).all()
+    assert (Binner.of(edges)(values, -1) == np.searchsorted(edges, values, side="right")).all()
 
 
-def test_a_missing_number_has_some_bin_and_no_warning():
-    assert 0 <= Binner.of([1.0, 2.0])(np.array([np.nan]))[0] <= 2
+def test_a_missing_number_has_the_bin_that_is_named_for_it():
+    assert Binner.of([1.0, 2.0])(np.array([np.nan, 1.0, -np.nan]), 7).tolist() == [7, 1, 7]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-(2**53), 2**53)), min_size=1, max_size=200))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(-(2**53), 2**53), st.integers(-5, 5)), max_size=200
+    )
+)
 def test_sums_are_exact_where_doubles_would_round(rows):
-    cell = np.array([c for c, _ in rows])
-    weights = np.array([float(w) for _, w in rows])
-    expected = [sum(int(w) for c, w in rows if c == k) for k in range(6)]
-    assert sums_by_cell(cell, 6, weights).tolist() == expected
+    cell = np.array([r[0] for r in rows], np.intp)
+    bins = np.array([r[1] for r in rows], np.int32)
+    weights = np.array([r[2:] for r in rows], np.int64).reshape(-1, 2)
+    total = np.ones((3, 4, 1), np.int64)
+    add_rows(total, cell, bins, weights)
+    expected = [[1 + sum(w for c, b, w, _ in rows if (c, b) == (i, k)) for k in range(4)] for i in range(3)]
+    assert total[:, :, 0].tolist() == expected
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), max_size=50))
@@ -71,14 +78,18 @@ def test_compact_numbers_are_places_among_the_distinct_values(values):
 def test_fixed_point_and_standardised_are_those_of_the_sql():
     rng = np.random.default_rng(2)
     x = np.concatenate([rng.standard_normal(5000) * 1e3, [1e300, -1e300, 0.0, 0.5 / 2**20, np.nan]])
-    z = standardised(x, 0.1, 3.0, 1000.0)
+    found = np.full((len(x), 3), 9, np.int64)
+    standardise(x, 0.1, 3.0, 1000.0, 2.0**20, found, 1)
     with DuckDBEngine(ordered=True, threads=1) as engine:
         import pyarrow as pa
 
         engine.register("numbers", pa.table({"x": pa.array(x, from_pandas=True)}))
         of_sql = sql.clipped(f"(x - {sql.number(0.1)}) / {sql.number(3.0)}", 1000.0)
-        found = engine.table(f"select coalesce({sql.fixed_point(of_sql, 20)}, 0) as n from numbers").column("n")
-    assert found.to_pylist() == fixed_point(z, 20).tolist()
+        of_square = f"({of_sql}) * ({of_sql})"
+        expected = engine.rows(
+            f"select 9, coalesce({sql.fixed_point(of_sql, 20)}, 0), coalesce({sql.fixed_point(of_square, 20)}, 0) from numbers"
+        )
+    assert found.tolist() == [list(row) for row in expected]
 
 
 def staged(stages: list[sql.Stage], column: str, values: np.ndarray) -> np.ndarray:
