@@ -97,6 +97,22 @@ def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.d
         yield from _found(engine, home, model, files, chunk)
 
 
+def of_file(path: Path) -> Iterator[Batch]:
+    """The rows of one file, as predictions that arrive."""
+    yield from (Batch(((path, group),)) for group in range(len(_row_groups(path))))
+
+
+def labelled_of_file(path: Path) -> Iterator[Batch]:
+    """The rows of one file that have a label in its column ``label``."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            label = file.read_row_group(group, columns=["label"]).column(0).combine_chunks()
+            rows = np.flatnonzero(label.is_valid().to_numpy(zero_copy_only=False))
+            if len(rows):
+                arrival, sign = np.zeros(len(rows), np.int32), np.ones(len(rows), np.int8)
+                yield Batch(((path, group),), Labels(rows, arrival, sign, label.drop_null()))
+
+
 def _found(
     engine: DuckDBEngine, home: Home, model: str, files: Sequence[Path], nights: Sequence[dt.date]
 ) -> Iterator[Batch]:

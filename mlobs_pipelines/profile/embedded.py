@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,15 @@ import pyarrow as pa
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.segments import value_text
-from mlobs_pipelines.profile.batches import Batch, arrived, coded_dates, coded_names, labelled
+from mlobs_pipelines.profile.batches import (
+    Batch,
+    arrived,
+    coded_dates,
+    coded_names,
+    labelled,
+    labelled_of_file,
+    of_file,
+)
 from mlobs_pipelines.profile.cells import OTHERS, Coded
 from mlobs_pipelines.profile.counting import Counter, Item, Placed, Rows
 from mlobs_pipelines.profile.kernels import Bins, Ints, standardise
@@ -35,15 +44,20 @@ AHEAD = 2
 
 def count(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt.date]) -> list[Rows]:
     """What arrived on the nights, counted; cells hold numbers of ``Plan.names``."""
+    model = plan.spec.model
+    return [
+        *_counted(plan, arrived(home, model, nights), labels=False),
+        *_counted(plan, labelled(engine, home, model, nights), labels=True),
+    ]
+
+
+def count_file(plan: Plan, path: Path) -> list[Rows]:
+    """The rows of one file of predictions with their labels in a column ``label``, counted: arrived, and labelled."""
+    return [*_counted(plan, of_file(path), labels=False), *_counted(plan, labelled_of_file(path), labels=True)]
+
+
+def _counted(plan: Plan, batches: Iterable[Batch], *, labels: bool) -> list[Rows]:
     workers = int(os.environ.get("MLOBS_THREADS", "0")) or os.cpu_count() or 1
-    found: list[Rows] = []
-    for labels in (False, True):
-        batches = labelled(engine, home, plan.spec.model, nights) if labels else arrived(home, plan.spec.model, nights)
-        found += _counted(plan, batches, workers, labels=labels)
-    return found
-
-
-def _counted(plan: Plan, batches: Iterable[Batch], workers: int, *, labels: bool) -> list[Rows]:
     local = threading.local()
     made: list[_Worker] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,8 +15,8 @@ from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, score_edges, write_bins
 from mlobs_pipelines.profile.embedded import count
 from mlobs_pipelines.profile.plan import Plan
-from mlobs_pipelines.profile.rows import admitted, load_reference
-from mlobs_pipelines.profile.sums import summed
+from mlobs_pipelines.profile.reference import write_reference
+from mlobs_pipelines.profile.rows import admitted
 from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
@@ -161,18 +161,6 @@ def _frozen(
                 frozen["edges"] = score_edges(frozen["edges"], column_values(engine, relation, column))
     features = feature_bins(engine, relation, schema.features)
     return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
-
-
-def write_reference(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, bins: Mapping[str, Any], relation: str
-) -> None:
-    """Profile the reference's rows like a night's."""
-    plan = Plan(spec, schema, bins, {})
-    load_reference(engine, plan, relation)
-    for table, rows in summed(engine, plan).items():
-        if table != "traffic_profile":
-            engine.register("profile_of_reference", rows)
-            engine.write("select * from profile_of_reference order by all", home.reference_file(spec.model, table))
 
 
 def _profile(

@@ -16,11 +16,11 @@ KEYS = ("arrival_date", "event_date", "version", "role")
 
 
 def stored_columns(spec: ModelSpec, schema: Schema) -> list[str]:
-    """Columns of the lake's predictions that a profile needs beside its keys, quoted."""
+    """Columns of the lake's predictions that a profile needs beside its keys."""
     outputs = output_columns(spec)
     fields = [f"f_{name}" for name, kind in schema.fields.items() if kind != "embedding"]
     norms = [f"n_{name}" for name, kind in schema.features.items() if kind == "embedding"]
-    return [sql.name(column) for column in [*outputs, *fields, *norms]]
+    return [*outputs, *fields, *norms]
 
 
 def segment_columns(spec: ModelSpec, schema: Schema, admitted: Mapping[str, Sequence[str]] | None) -> list[str]:
@@ -64,19 +64,20 @@ def load_facts(engine: sql.Engine, home: Home, plan: Plan, nights: Sequence[dt.d
     label_files = [home.lake_file(model, "label_facts", night) for night in nights]
     engine.keep("label_facts", f"select * from {engine.scan(label_files)}")
     about = engine.rows("select distinct prediction_arrival_date from label_facts order by 1")
-    columns = ", ".join(stored_columns(spec, schema))
-    segments = _segments(spec, schema, plan.admitted)
-    label_type = _label_type(spec)
+    stored = [sql.name(column) for column in stored_columns(spec, schema)]
+    columns = ", ".join(stored)
+    segments = "".join(f", {of} as segment_{i}" for i, of in enumerate(segment_columns(spec, schema, plan.admitted)))
+    label = label_type(spec)
     parts = [
         f"select 1 as arrived, 0 as sign, arrival_date, event_date, version, role, failed, latency_ms, invalid_fields, "
-        f"cast(null as {label_type}) as label, {columns} from {engine.scan(predictions)}"
+        f"cast(null as {label}) as label, {columns} from {engine.scan(predictions)}"
     ]
     if about:
         files = [home.lake_file(model, "predictions", night) for (night,) in about]
-        named = ", ".join(f"p.{column}" for column in stored_columns(spec, schema))
+        named = ", ".join(f"p.{column}" for column in stored)
         parts.append(
             f"select 0 as arrived, l.sign, l.arrival_date, p.event_date, p.version, p.role, p.failed, p.latency_ms, "
-            f"p.invalid_fields, cast(l.label as {label_type}) as label, {named} "
+            f"p.invalid_fields, cast(l.label as {label}) as label, {named} "
             f"from label_facts l join {engine.scan(files)} p on p.prediction_id = l.prediction_id and p.version = l.version "
             f"and p.role = l.role and p.arrival_date = l.prediction_arrival_date"
         )
@@ -84,39 +85,6 @@ def load_facts(engine: sql.Engine, home: Home, plan: Plan, nights: Sequence[dt.d
     engine.keep("facts", f"select * from {facts}")
 
 
-def load_reference(engine: sql.Engine, plan: Plan, relation: str) -> None:
-    """Make the table ``facts`` of a reference: each row arrives with its label, where it has one; all segments are known."""
-    spec, schema = plan.spec, plan.schema
-    present = set(engine.table(f"select * from {relation} limit 0").column_names)
-    columns = ", ".join(
-        column
-        if column.strip('"').replace('""', '"') in present
-        else f"cast(null as {_type_of(column, spec, schema)}) as {column}"
-        for column in stored_columns(spec, schema)
-    )
-    label = f"cast(label as {_label_type(spec)})" if "label" in present else f"cast(null as {_label_type(spec)})"
-    invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as string)"
-    rows = (
-        f"(select 1 as arrived, case when {label} is null then 0 else 1 end as sign, "
-        f"cast(null as date) as arrival_date, cast(null as date) as event_date, '' as version, 'reference' as role, "
-        f"false as failed, cast(null as double) as latency_ms, {invalid} as invalid_fields, {label} as label, {columns} from {relation})"
-    )
-    facts = sql.staged(f"(select *{_segments(spec, schema, None)} from {rows})", plan.stages)
-    engine.keep("facts", f"select * from {facts}")
-
-
-def _segments(spec: ModelSpec, schema: Schema, admitted: Mapping[str, Sequence[str]] | None) -> str:
-    return "".join(f", {of} as segment_{i}" for i, of in enumerate(segment_columns(spec, schema, admitted)))
-
-
-def _label_type(spec: ModelSpec) -> str:
+def label_type(spec: ModelSpec) -> str:
+    """SQL type of the model's labels."""
     return "double" if spec.task == "regression" else "string"
-
-
-def _type_of(column: str, spec: ModelSpec, schema: Schema) -> str:
-    name = column.strip('"').replace('""', '"')
-    if name == "prediction":
-        return _label_type(spec)
-    if name.startswith("f_") and schema.fields.get(name[2:]) == "categorical":
-        return "string"
-    return "double"
