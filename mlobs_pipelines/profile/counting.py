@@ -164,8 +164,11 @@ class Counter:
         if cut and fine and item.coarse is not None:
             first = np.searchsorted(item.coarse, np.arange(int(item.coarse[-1]) + 1))
             total = np.add.reduceat(total, first, axis=1)
-        sums = np.zeros((len(cells), *total.shape[1:]), np.int64)
-        np.add.at(sums, place, total)
+        sums = total
+        if len(cells) < len(total):
+            sums = np.zeros((len(cells), *total.shape[1:]), np.int64)
+            for k, into in enumerate(place.tolist()):
+                sums[into] += total[k]
         at, number = np.nonzero(sums.any(axis=2))
         if len(at):
             self.found.append(Rows(item, cut, cells, at, item.bins(cut)[number], sums[at, number].T))
