@@ -120,6 +120,27 @@ def test_a_file_that_was_written_to_in_place_is_noticed_by_a_publish_of_its_mode
             publish(home, [spec_of("m3")])
 
 
+def test_a_night_that_is_written_anew_is_taken_in_without_a_transaction_around_it(home, monkeypatch):
+    """DuckDB 2.0 crashes on reading rows that the same transaction has taken out and put in again."""
+    conclude(home, [number(value=0.5), number(end=1)])
+    publish(home, [spec_of()])
+    conclude(home, [number(value=0.9)])
+    transactions: dict[DuckDBEngine, list[int]] = {}
+    run = DuckDBEngine.run
+
+    def watched(self, statement):
+        run(self, statement)
+        transactions.setdefault(self, []).extend(number for (number,) in self.rows("select txid_current()"))
+
+    with monkeypatch.context() as m:
+        m.setattr(DuckDBEngine, "run", watched)
+        publish(home, [spec_of()])
+    assert max(map(len, transactions.values())) > 10
+    assert all(len(numbers) == len(set(numbers)) for numbers in transactions.values()), "two statements shared one"
+    known = store.query(home, "select window_end, value from known_metrics order by all")
+    assert known.rows() == [(night(0), 0.9), (night(1), 0.5)]
+
+
 def test_broken_files_are_made_again_from_the_store(home):
     conclude(home, [number(end=i) for i in range(3)])
     publish(home, [spec_of()])
