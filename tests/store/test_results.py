@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 import mlobs_pipelines.store as store
 from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, ReadOnlyDuckDB
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import StoreError
 from mlobs_pipelines.store.results import COLUMNS, publish
 from mlobs_pipelines.store.tables import METRICS, METRICS_KEY, RUNS
@@ -65,6 +66,17 @@ def test_the_tests_of_the_marts_and_the_unit_tests_of_the_project_pass(built, tm
             "create or replace table warehouse.run_parameters (mode varchar, maturity_days int, negative_label varchar)"
         )
     dbt.run_dbt(("test", "--select", "marts"), dbt.environment(built, file, tmp_path))
+
+
+def test_a_new_home_does_not_ask_dbt_what_the_marts_are(built, tmp_path, monkeypatch):
+    def asked(arguments, variables):
+        raise AssertionError("dbt was asked")
+
+    monkeypatch.setattr(dbt, "run_dbt", asked)
+    home = Home(tmp_path)
+    conclude(home, [number(value=0.25)])
+    publish(home, [spec_of()])
+    assert latest(home, metric="roc_auc")[0]["value"] == 0.25
 
 
 def test_a_number_is_shown_as_restated_last_and_final_before_provisional(home):
