@@ -1,6 +1,6 @@
 """Processes of their own for what may be killed, forked from one that has imported what they need.
 
-Importing Dagster and dbt is most of what a small run costs; here it is done once for all of a worker's tests.
+Importing Dagster is a third of what a small run costs; here it is done once for all of a worker's tests.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ class Child:
     """``function(*arguments)`` in a process and a process group of its own, which has begun."""
 
     def __init__(self, function: Callable[..., object], *arguments: object, environment: Mapping[str, str]) -> None:
-        descriptor, name = tempfile.mkstemp(prefix="child-")
-        os.close(descriptor)
-        self._said = Path(name)
+        self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115 - for as long as this may be asked what was said
         self._answer, answer = _CONTEXT.Pipe(duplex=False)
-        given = (function, arguments, dict(environment), str(self._said), answer)
+        given = (function, arguments, dict(environment), self._said.name, answer)
         self._process = _CONTEXT.Process(target=_begin, args=given)
         self._process.start()
         answer.close()
@@ -61,7 +59,7 @@ class Child:
     @property
     def said(self) -> str:
         """What was written to its standard error: of a crash in a library, where it was is at the beginning."""
-        return self._said.read_text(encoding="utf-8", errors="replace")[:6000]
+        return Path(self._said.name).read_text(encoding="utf-8", errors="replace")[:6000]
 
 
 def _begin(
