@@ -29,8 +29,3 @@ def fresh(delivered: Path, tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(delivered, tmp_path / name))
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
