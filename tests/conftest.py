@@ -12,6 +12,9 @@ from mlobs_pipelines.engine import dbt
 # A child that is killed by a fault of a library says where.
 os.environ["PYTHONFAULTHANDLER"] = "1"
 
+# A person's own Dagster is no place for the runs of tests.
+os.environ.pop("DAGSTER_HOME", None)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _dbt_stays_ready() -> Iterator[None]:

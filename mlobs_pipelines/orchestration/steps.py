@@ -54,27 +54,25 @@ def to_join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[dt.d
     """The nights to ask of dbt; where an interrupted run has joined them all, the last, for dbt's tests to be asked."""
     affected = behind.affected(home, spec.model, nights)
     storage.begin(home, spec.model, affected)
-    return Unfinished.of(home, spec, nights).left("join", affected) or affected[-1:]
+    return _unfinished(home, spec, nights).left("join", affected) or affected[-1:]
 
 
 def publish_facts(home: Home, spec: ModelSpec, nights: Sequence[dt.date], joined: Sequence[dt.date]) -> None:
     """Publish in the lake the label facts of those nights of a run that dbt has joined."""
     label_join.export(home, spec, joined)
-    if len(nights) > TOGETHER:
-        Unfinished.of(home, spec, nights).note("join", joined)
+    _unfinished(home, spec, nights).note("join", joined)
 
 
 def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Progress | None = None) -> None:
     """Count the nights' predictions and label facts into additive profiles."""
     affected = behind.affected(home, spec.model, nights)
     storage.begin(home, spec.model, affected)
-    unfinished = Unfinished.of(home, spec, nights)
+    unfinished = _unfinished(home, spec, nights)
     left = unfinished.left("profile", affected)
     pace = Pace("profiled", len(left), progress)
     for chunk in _chunks(left):
         profile_nights(home, spec, chunk)
-        if len(nights) > TOGETHER:
-            unfinished.note("profile", chunk)
+        unfinished.note("profile", chunk)
         pace.tell(len(chunk))
 
 
@@ -83,7 +81,7 @@ def measure(
 ) -> dict[dt.date, int]:
     """Measure each night from profiles alone, and judge it; gives the number of metrics each night wrote."""
     affected = behind.affected(home, spec.model, nights)
-    unfinished = Unfinished.of(home, spec, nights)
+    unfinished = _unfinished(home, spec, nights)
     left = unfinished.left("measure", affected)
     pace = Pace("measured", len(left), progress)
     past = Past(home, spec)
@@ -97,8 +95,7 @@ def measure(
                 with published(home.store_file(table, spec.model, night)) as draft:
                     getattr(found, table).write_parquet(draft, compression="zstd")
             written[night] = measured.height
-            if len(nights) > TOGETHER:
-                unfinished.note("measure", [night])
+            unfinished.note("measure", [night])
             pace.tell(1)
     behind.clear(home, spec.model)
     storage.end(home, spec.model, affected)
@@ -138,6 +135,11 @@ def derive(
     if progress:
         progress("publishing")
     publish(home, [spec])
+
+
+def _unfinished(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> Unfinished:
+    """What an interrupted run of these nights has done; of few nights nothing is noted, for they are soon done again."""
+    return Unfinished.of(home, spec, nights, noting=len(nights) > TOGETHER)
 
 
 def _chunks(nights: Sequence[dt.date]) -> Iterator[Sequence[dt.date]]:

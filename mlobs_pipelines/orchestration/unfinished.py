@@ -31,13 +31,17 @@ class Unfinished:
     home: Home
     spec: ModelSpec
     key: str
+    noting: bool = True
     done: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @staticmethod
-    def of(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> Unfinished:
-        """What an earlier run of these nights left; nothing where it came to its end, or was another."""
+    def of(home: Home, spec: ModelSpec, nights: Sequence[dt.date], *, noting: bool = True) -> Unfinished:
+        """What an earlier run of these nights left; nothing where it came to its end, or was another.
+
+        Without ``noting`` this run leaves nothing to go on with.
+        """
         asked = f"{__version__} {dbt.project_version()} {spec.model_dump_json()} {[n.isoformat() for n in nights]}"
-        found = Unfinished(home, spec, hashlib.sha256(asked.encode()).hexdigest())
+        found = Unfinished(home, spec, hashlib.sha256(asked.encode()).hexdigest(), noting)
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
             kept = json.loads(home.unfinished_file(spec.model).read_text(encoding="utf-8"))
             if kept["key"] == found.key:
@@ -51,6 +55,8 @@ class Unfinished:
 
     def note(self, step: str, nights: Sequence[dt.date]) -> None:
         """A step has done some nights; what was measured from the first of them on is to be measured again."""
+        if not self.noting:
+            return
         if step != "measure":
             measured = self.done.get("measure", {})
             self.done["measure"] = {n: state for n, state in measured.items() if n < nights[0].isoformat()}

@@ -12,12 +12,15 @@ that gives the same rows:
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.tables import METRICS, METRICS_KEY
 
@@ -34,14 +37,22 @@ UNORDERED = 0.25
 
 
 def definitions(home: Home, database: Path, working: Path) -> dict[str, str]:
-    """The marts' SQL as dbt compiles it, over tables of ``"warehouse"."main"``.
+    """The marts' SQL as dbt compiles it, over tables of ``"warehouse"."main"``: the same in every home, and so kept
+    beside the parsed project. A new home would wait for a dbt that does nothing else.
 
     Raises:
         DbtError: dbt refused.
     """
+    kept = dbt.manifest(home).with_name("marts.json")
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
     dbt.run_dbt(("compile", "--select", "marts"), dbt.environment(home, database, working))
     (folder,) = (working / "target" / "compiled").glob("*/models/marts")
-    return {mart: (folder / f"{mart}.sql").read_text(encoding="utf-8") for mart in MARTS}
+    found = {mart: (folder / f"{mart}.sql").read_text(encoding="utf-8") for mart in MARTS}
+    with contextlib.suppress(OSError):  # another person's folder that can only be read, or a full disk
+        write_text(kept, json.dumps(found))
+    return found
 
 
 def over(definition: str, inputs: Mapping[str, str]) -> str:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlobs_pipelines.store.files import published, write_text
+from mlobs_pipelines.store.copy_state import State, file_of, load, save
+from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home, night_of
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.manifest import Entry, Manifest, key_of, latest, publish, sweep
-from mlobs_pipelines.store.objects import ObjectStore, StorageError, digest, in_parallel
+from mlobs_pipelines.store.objects import ObjectStore, StorageError, in_parallel
 from mlobs_pipelines.store.turns import Turn
 
 ROW_TABLES = ("predictions", "labels", "label_facts", "segment_values", "training")
@@ -26,27 +25,6 @@ ROW_TABLES = ("predictions", "labels", "label_facts", "segment_values", "trainin
 
 BESIDE_NIGHTS = ("runs", WATCH_TABLE, "comparisons")
 """Tables of the store that do not wait for a night to be whole: of a run that failed, and of the model's loop."""
-
-
-@dataclass
-class _State:
-    """What a working copy knows. ``begun``: nights that are being written and are not whole. ``own``: the home had nights
-    before it saw the store, and they are not there yet. ``files``: what tells of each file that it is the same, and its
-    SHA-256. ``base``: the SHA-256 of what was fetched or published last."""
-
-    url: str
-    manifest: Manifest = field(default_factory=Manifest)
-    begun: set[str] = field(default_factory=set)
-    own: bool = False
-    files: dict[str, tuple[str, str]] = field(default_factory=dict)
-    base: dict[str, str] = field(default_factory=dict)
-    uploaded: set[str] = field(default_factory=set)
-
-    def sha256(self, home: Home, path: str, state: str) -> str:
-        known = self.files.get(path)
-        if not known or known[0] != state:
-            known = self.files[path] = state, digest(home.root / path)
-        return known[1]
 
 
 def bring(store: ObjectStore, home: Home, model: str, *, rows: bool) -> bool:
@@ -77,7 +55,7 @@ def commit(store: ObjectStore, home: Home, model: str, turn: Turn | None) -> Non
         StorageError: another machine took the model over.
     """
     with _locked(home, model):
-        state = _load(home, model, store.url) or _State(store.url)
+        state = load(home, model, store.url) or State(store.url)
         if turn:
             turn.check()
         while True:
@@ -104,18 +82,18 @@ def commit(store: ObjectStore, home: Home, model: str, turn: Turn | None) -> Non
                 for path in gone:
                     state.base.pop(path)
                 break
-        _save(home, model, state)
+        save(home, model, state)
 
 
 def mark(store: ObjectStore, home: Home, model: str, nights: Iterable[dt.date], *, begun: bool) -> None:
     """Note that nights are being written, or that they are whole again."""
     with _locked(home, model):
-        state = _load(home, model, store.url) or _State(store.url)
+        state = load(home, model, store.url) or State(store.url)
         named = {night.isoformat() for night in nights}
         after = state.begun | named if begun else state.begun - named
         if state.begun != after:
             state.begun = after
-            _save(home, model, state)
+            save(home, model, state)
 
 
 def fence(store: ObjectStore, model: str, turn: Turn) -> None:
@@ -133,25 +111,25 @@ def unpublished(home: Home) -> Path:
 def tidy(store: ObjectStore, home: Home, model: str) -> None:
     """Sweep the store of what no reader can want. Only whose turn it is."""
     with _locked(home, model):
-        if sweep(store, model) and (state := _load(home, model, store.url)):
+        if sweep(store, model) and (state := load(home, model, store.url)):
             state.uploaded = set()
-            _save(home, model, state)
+            save(home, model, state)
 
 
 def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | None:
     """What ``bring`` gives; None where the manifest was replaced and what it named was swept meanwhile."""
-    known = _load(home, model, store.url)
-    state = known or _State(store.url)
+    known = load(home, model, store.url)
+    state = known or State(store.url)
     manifest = latest(store, model, state.manifest)
     if manifest.number < state.manifest.number:
         raise StorageError(
-            f"{store.url} has lost what was published of {model}; put it back, or remove {_file(home, model)} to "
+            f"{store.url} has lost what was published of {model}; put it back, or remove {file_of(home, model)} to "
             "publish it anew from here"
         )
     there = _durable(home, model)
     if known is None:
         state.own = any(path != _spec(model) for path in there)
-        _save(home, model, state)
+        save(home, model, state)
     if state.own and manifest.number:
         _refuse_strangers(store, home, model, state, manifest, there)
     taken_over = manifest.turn != state.manifest.turn
@@ -173,14 +151,14 @@ def _brought(store: ObjectStore, home: Home, model: str, rows: bool) -> bool | N
     state.begun = set() if taken_over else state.begun
     state.own = state.own and not manifest.number
     state.manifest = manifest
-    _save(home, model, state)
+    save(home, model, state)
     return bool(wanted or gone)
 
 
 def _compared(
     home: Home,
     model: str,
-    state: _State,
+    state: State,
     manifest: Manifest,
     there: dict[str, str],
     *,
@@ -205,7 +183,7 @@ def _compared(
 
 
 def _refuse_strangers(
-    store: ObjectStore, home: Home, model: str, state: _State, manifest: Manifest, there: dict[str, str]
+    store: ObjectStore, home: Home, model: str, state: State, manifest: Manifest, there: dict[str, str]
 ) -> None:
     """A home that has files and never saw the store may only have the same ones."""
     for path, found in there.items():
@@ -238,7 +216,7 @@ def _fetch(store: ObjectStore, home: Home, model: str, wanted: dict[str, Entry])
 
 
 def _uploaded(
-    store: ObjectStore, home: Home, model: str, state: _State, manifest: Manifest, there: dict[str, str]
+    store: ObjectStore, home: Home, model: str, state: State, manifest: Manifest, there: dict[str, str]
 ) -> dict[str, Entry]:
     """Upload the files that are others than were fetched or published; what the manifest is to say of them."""
 
@@ -311,42 +289,7 @@ def _beside(model: str, path: str) -> bool:
     return path.startswith(folders) or path in (_spec(model), f"store/models/{model}.json")
 
 
-def _file(home: Home, model: str) -> Path:
-    return home.storage / f"{model}.json"
-
-
 @contextlib.contextmanager
 def _locked(home: Home, model: str) -> Iterator[None]:
     with exclusive(home.storage / f"{model}.lock"):
         yield
-
-
-def _load(home: Home, model: str, url: str) -> _State | None:
-    """What the working copy knows of this store; None where it never saw it."""
-    try:
-        found = json.loads(_file(home, model).read_text(encoding="utf-8"))
-        said = found["manifest"]
-        files = {path: Entry(sha256, size) for path, (sha256, size) in said["files"].items()}
-        state = _State(
-            url=found["url"],
-            manifest=Manifest(said["number"], said["turn"], files),
-            begun=set(found["begun"]),
-            own=found["own"],
-            files={path: (told, sha256) for path, (told, sha256) in found["files"].items()},
-            base=found["base"],
-            uploaded=set(found["uploaded"]),
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return state if state.url == url else None
-
-
-def _save(home: Home, model: str, state: _State) -> None:
-    manifest = state.manifest
-    files = {path: (entry.sha256, entry.size) for path, entry in manifest.files.items()}
-    document = vars(state) | {
-        "manifest": {"number": manifest.number, "turn": manifest.turn, "files": files},
-        "begun": sorted(state.begun),
-        "uploaded": sorted(state.uploaded),
-    }
-    write_text(_file(home, model), json.dumps(document))

@@ -12,39 +12,25 @@ from polars.testing import assert_frame_equal
 
 from mlobs_pipelines.measure.night import measure_night
 from mlobs_pipelines.orchestration.profiles import load_profiles
-from mlobs_pipelines.simulate.delivery import write_world
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
-from tests.faults.test_kill import FIRST, LAST, MODEL, run
+from tests.faults.nights import FIRST, LAST, MODEL, run, start
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def delivered(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("bits") / "delivered"
-    write_world(Home(root), seed=11, days=9, payments_per_day=150)
-    Home(root).hash_key.write_text("5e" * 32)  # each home makes a key of its own, and hashes differ with it
-    return root
-
-
-@pytest.fixture(scope="module")
-def at_once(delivered: Path) -> Path:
-    """Five nights in one backfill."""
-    home = delivered.with_name("at_once")
+def at_once(delivered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five nights in one backfill, in another process than all that is compared with it."""
+    home = tmp_path_factory.mktemp("bits") / "at_once"
     shutil.copytree(delivered, home)
-    run(home, FIRST, LAST)
+    start(home, FIRST, LAST).answer()
     return home
 
 
-def copy(delivered: Path, home: Path) -> Path:
-    shutil.copytree(delivered, home)
-    return home
-
-
-def test_one_by_one_with_a_night_twice(delivered, at_once, tmp_path):
-    home = copy(delivered, tmp_path / "home")
+def test_one_by_one_with_a_night_twice(at_once, fresh):
+    home = fresh("home")
     for first, last in (
         (FIRST, FIRST),
         ("2026-01-02", "2026-01-02"),
@@ -56,10 +42,8 @@ def test_one_by_one_with_a_night_twice(delivered, at_once, tmp_path):
     assert digest(Home(home), MODEL) == digest(Home(at_once), MODEL)
 
 
-def test_files_delivered_twice_under_other_names_in_another_order_on_one_thread(
-    delivered, at_once, tmp_path, monkeypatch
-):
-    home = copy(delivered, tmp_path / "home")
+def test_files_delivered_twice_under_other_names_in_another_order_on_one_thread(at_once, fresh, monkeypatch):
+    home = fresh("home")
     for folder in ("predictions", "labels"):
         files = sorted((home / "data" / folder).iterdir())
         for number, path in enumerate(reversed(files)):
@@ -71,8 +55,8 @@ def test_files_delivered_twice_under_other_names_in_another_order_on_one_thread(
     assert digest(Home(home), MODEL) == digest(Home(at_once), MODEL)
 
 
-def test_a_night_that_fills_a_gap_brings_the_later_nights_up_to_date(delivered, tmp_path):
-    home = copy(delivered, tmp_path / "home")
+def test_a_night_that_fills_a_gap_brings_the_later_nights_up_to_date(fresh):
+    home = fresh("home")
     run(home, FIRST, "2026-01-02")
     run(home, "2026-01-04", LAST)
     run(home, "2026-01-03", "2026-01-03")

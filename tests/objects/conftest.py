@@ -49,6 +49,14 @@ class Place:
 
 
 @contextlib.contextmanager
+def before_storage(home: Home) -> Iterator[None]:
+    """Within the block a home knows nothing of its object store, as before it was given one."""
+    later = home.settings_file.rename(home.root / "later")
+    yield
+    later.rename(home.settings_file)
+
+
+@contextlib.contextmanager
 def server(**environment: str) -> Iterator[str]:
     """An S3 server on loopback; gives its address."""
     pytest.importorskip("s3fs")

@@ -1,15 +1,10 @@
-"""A nightly run in a process of its own that may be told to die: `python nightly_child.py HOME MODEL FROM TO [WHEN]`.
-
-WHEN = n: the process kills itself (SIGKILL) in the middle of writing its n-th object at the home's object store; -n: just
-after it did; manifest: when all files are there and it is about to let them count. Prints how many objects were written.
-"""
+"""A nightly run in a process of its own that may be told to die while it writes to the home's object store."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -26,7 +21,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(home: str, model: str, first: str, last: str, when: str = "0") -> None:
+def main(home: str, model: str, first: str, last: str, when: str = "0") -> int:
+    """Run the nights; gives how many objects were written.
+
+    With ``when`` = n the process kills itself (SIGKILL) in the middle of writing its n-th object; with -n, just after it
+    did; with ``manifest``, when all files are there and it is about to let them count.
+    """
     written, lock = 0, threading.Lock()
 
     def counted(call):
@@ -52,10 +52,11 @@ def main(home: str, model: str, first: str, last: str, when: str = "0") -> None:
         setattr(ObjectStore, name, counted(getattr(ObjectStore, name)))
     place = Home(Path(home))
     storage.refresh(place, rows=True)
-    spec = load_spec(place.spec_file(model))
-    run_model(place, spec, nights_between(dt.date.fromisoformat(first), dt.date.fromisoformat(last)))
-    print(written)
+    run(place, model, first, last)
+    return written
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def run(home: Home, model: str, first: str, last: str) -> None:
+    """Run the nights, here and to the end."""
+    spec = load_spec(home.spec_file(model))
+    run_model(home, spec, nights_between(dt.date.fromisoformat(first), dt.date.fromisoformat(last)))

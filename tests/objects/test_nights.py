@@ -6,10 +6,7 @@ import datetime as dt
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -20,35 +17,19 @@ from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
 from mlobs_pipelines.store.working_copy import bring
+from tests.objects import nightly_child
 from tests.objects.conftest import Place
 from tests.orchestration.conftest import SPEC, write_day
+from tests.processes import Child
 
-CHILD = Path(__file__).with_name("nightly_child.py")
-ROOT = CHILD.parents[2]
 MODEL = "card_fraud"
 FIRST, LAST = "2026-01-01", "2026-01-02"
 
 pytestmark = pytest.mark.slow
 
 
-def start(home: Home, first: str, last: str, when: str = "0") -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    environment.pop("DAGSTER_HOME", None)
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), str(home.root), MODEL, first, last, when],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**environment, "DAGSTER_DISABLE_TELEMETRY": "1"},
-        start_new_session=True,
-    )
-
-
-def finish(child: subprocess.Popen[str]) -> int:
-    """Wait for the end of a run; gives how many objects it wrote."""
-    out, err = child.communicate(timeout=600)
-    assert child.returncode == 0, err[-2000:]
-    return int(out.split()[-1])
+def start(home: Home, first: str, last: str, when: str = "0") -> Child:
+    return Child(nightly_child.main, str(home.root), MODEL, first, last, when, environment=os.environ)
 
 
 def begin(place: Place, name: str, logs: Home) -> Home:
@@ -75,7 +56,7 @@ def logs(s3_address: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
     home.spec_file(MODEL).write_text(SPEC, encoding="utf-8")
     for i in range(3):
         write_day(home, dt.date(2026, 1, 1 + i), rows=90)
-    finish(start(home, FIRST, LAST))
+    nightly_child.run(home, MODEL, FIRST, LAST)
     return home
 
 
@@ -86,7 +67,7 @@ def test_killed_while_writing_objects_then_run_again_the_digest_is_the_same_and_
     first = begin(at_s3, "first", logs)
     first.models.mkdir()
     first.spec_file(MODEL).write_text(SPEC, encoding="utf-8")
-    written = finish(start(first, FIRST, FIRST))
+    written = start(first, FIRST, FIRST).answer()
     reader = at_s3.home("reader")
     storage.refresh(reader, rows=True)
     before = nights_of(reader)
@@ -97,17 +78,16 @@ def test_killed_while_writing_objects_then_run_again_the_digest_is_the_same_and_
     for when in chosen:
         home = begin(at_s3, f"killed at {when}", logs)  # each on a machine of its own, which takes the last one over
         killed = start(home, LAST, LAST, when)
-        _, err = killed.communicate(timeout=600)
-        assert killed.returncode == -signal.SIGKILL, err[-2000:]
+        assert killed.wait() == -signal.SIGKILL, killed.said
         storage.refresh(reader, rows=True)
         assert nights_of(reader) == before, f"killed at {when}"
 
     again, seen = start(home, LAST, LAST), []
-    while again.poll() is None:
+    while not again.over:
         bring(storage.of(reader).store, reader, MODEL, rows=True)
         seen.append(nights_of(reader))
         time.sleep(0.2)
-    finish(again)
+    again.answer()
     storage.refresh(reader, rows=True)
     after = nights_of(reader)
     assert digest(home, MODEL) == expected

@@ -8,6 +8,7 @@ import pytest
 
 from mlobs_pipelines.store import journal
 from mlobs_pipelines.store.journal import JournalError, SettledError
+from tests.objects.conftest import before_storage
 
 
 def add(home, name, **more):
@@ -62,10 +63,9 @@ def test_a_decision_is_approved_on_one_machine_only(place):
 
 def test_a_log_from_before_is_put_there(place):
     one, other = place.home("one"), place.home("other")
-    one.settings_file.rename(one.root / "later")
-    add(one, "a")
-    add(one, "b")
-    (one.root / "later").rename(one.settings_file)
+    with before_storage(one):
+        add(one, "a")
+        add(one, "b")
     add(one, "c")
     add(other, "d")
     assert names(other) == ["a", "b", "c", "d"]
@@ -74,9 +74,8 @@ def test_a_log_from_before_is_put_there(place):
 
 def test_a_home_with_another_log_is_refused_and_its_log_stays(place):
     one, other = place.home("one"), place.home("other")
-    other.settings_file.rename(other.root / "later")
-    add(other, "own")
-    (other.root / "later").rename(other.settings_file)
+    with before_storage(other):
+        add(other, "own")
     add(one, "a")
     with pytest.raises(JournalError, match="are two logs"):
         add(other, "b")

@@ -18,7 +18,7 @@ from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.manifest import Entry, Manifest
 from mlobs_pipelines.store.objects import ObjectStore, StorageError
 from mlobs_pipelines.store.working_copy import bring
-from tests.objects.conftest import Place
+from tests.objects.conftest import Place, before_storage
 
 CHILD = Path(__file__).with_name("commit_child.py")
 ROOT = CHILD.parents[2]
@@ -297,9 +297,8 @@ def test_what_people_and_the_loop_wrote_beside_a_run_is_kept_by_it(place):
 
 def test_a_home_with_nights_of_its_own_is_put_there_by_its_next_run(place):
     one, other = place.home("one"), place.home("other")
-    one.settings_file.rename(one.root / "later")
-    write(one, NIGHTS[0], "long ago")
-    (one.root / "later").rename(one.settings_file)
+    with before_storage(one):
+        write(one, NIGHTS[0], "long ago")
     run(one, NIGHTS[1], "now")
     refresh(other)
     assert seen(other) == {"2026-01-01": "ago", "2026-01-02": "now"}

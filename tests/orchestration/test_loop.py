@@ -237,7 +237,7 @@ def test_with_a_real_daemon_a_version_made_by_hand_is_compared_and_a_tag_promote
 
         def dies_while(decision_id: str, at_it: tuple[str, ...]) -> None:
             """Kill MLflow as soon as the loop is at it, let the loop meet a dead server, and bring it back."""
-            dagster.until(lambda: status(decision_id) in at_it, 180, every=0.01)
+            dagster.until(lambda: status(decision_id) in at_it, 180, every=0.05)
             server.kill()
             time.sleep(8)
             assert verify(home) == []

@@ -71,16 +71,20 @@ def watch(monkeypatch: pytest.MonkeyPatch, dies_at_profile: int = 0, dies_at_jud
 PROFILE, JUDGE = steps.profile_nights, steps.judge_night
 
 
+def killed(monkeypatch: pytest.MonkeyPatch, home: Home, spec: ModelSpec, **dies: int) -> tuple[Watched, Watched]:
+    """Run the five nights until it dies at the given call of profiling or judging; gives what was called."""
+    watched = watch(monkeypatch, **dies)
+    with pytest.raises(Killed):
+        steps.run_nights(home, spec, NIGHTS)
+    return watched
+
+
 def test_what_is_done_is_not_done_again_and_the_result_is_the_same(
     five_days: Home, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch(monkeypatch, dies_at_profile=2)
-    with pytest.raises(Killed):
-        steps.run_nights(five_days, spec, NIGHTS)
+    killed(monkeypatch, five_days, spec, dies_at_profile=2)
 
-    profiling, _ = watch(monkeypatch, dies_at_judge=4)
-    with pytest.raises(Killed):
-        steps.run_nights(five_days, spec, NIGHTS)
+    profiling, _ = killed(monkeypatch, five_days, spec, dies_at_judge=4)
     # The last night of the lake is taken in again, as a night that is run again always was.
     assert profiling.nights == NIGHTS[2:]
 
@@ -99,9 +103,7 @@ def test_what_is_done_is_not_done_again_and_the_result_is_the_same(
 def test_another_run_does_not_go_on_with_what_was_interrupted(
     five_days: Home, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch(monkeypatch, dies_at_judge=3)
-    with pytest.raises(Killed):
-        steps.run_nights(five_days, spec, NIGHTS)
+    killed(monkeypatch, five_days, spec, dies_at_judge=3)
 
     assert Unfinished.of(five_days, spec, NIGHTS).left("measure", NIGHTS) == NIGHTS[2:]
     assert Unfinished.of(five_days, spec, NIGHTS[1:]).left("measure", NIGHTS) == NIGHTS
@@ -112,9 +114,7 @@ def test_another_run_does_not_go_on_with_what_was_interrupted(
 def test_a_night_whose_rows_changed_is_counted_again_and_what_follows_measured_again(
     five_days: Home, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch(monkeypatch, dies_at_judge=5)
-    with pytest.raises(Killed):
-        steps.run_nights(five_days, spec, NIGHTS)
+    killed(monkeypatch, five_days, spec, dies_at_judge=5)
     file = five_days.lake_file(spec.model, "label_facts", NIGHTS[1])
     file.write_bytes(file.read_bytes())
 

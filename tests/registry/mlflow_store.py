@@ -1,4 +1,4 @@
-"""An MLflow store with versions in it, made once per process and copied: a fresh one takes seconds."""
+"""An MLflow store with versions in it, made once for all workers and copied: a fresh one takes seconds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -27,9 +28,14 @@ from mlobs_pipelines.store.layout import Home
 
 @cache
 def _empty_store() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="mlflow-store-"))
-    client_of(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
-    return folder / "mlflow.db"
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    place = Path(tempfile.gettempdir()) / f"mlflow-store-{session}"
+    if not place.exists():
+        draft = Path(tempfile.mkdtemp(prefix="mlflow-store-"))
+        client_of(f"sqlite:///{draft / 'mlflow.db'}").search_experiments()
+        with contextlib.suppress(OSError):  # another worker was faster
+            draft.rename(place)
+    return place / "mlflow.db"
 
 
 def give_store(home: Home) -> str:
@@ -111,6 +117,9 @@ class Server:
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "log").open("ab") as log:
             environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+            environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
+                "false"  # eight processes that wait for jobs of no concern
+            )
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=environment, cwd=self.folder
             )

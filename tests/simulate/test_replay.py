@@ -1,4 +1,4 @@
-"""The world goes through the nights, and the store says of it what was planted."""
+"""The world goes through the nights, and the last one's metrics say of it what was planted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mlobs_pipelines.measure.night import measure_night
 from mlobs_pipelines.orchestration import steps
+from mlobs_pipelines.orchestration.profiles import load_profiles
 from mlobs_pipelines.simulate.delivery import WorldFacts, write_world
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
@@ -24,12 +26,14 @@ class Replayed:
     facts: WorldFacts
     served: pl.DataFrame
     """Rows as delivered, each once."""
+    measured: pl.DataFrame
+    """The metrics of the last night."""
 
     def said(
         self, metric: str, version: str, role: str, days: int, segment: str = "", family: str = ""
     ) -> dict[str, object]:
-        """The stored row of the window that ends on the last night."""
-        rows = pl.read_parquet(self.home.store_file("metrics", MODEL, self.facts.last_day)).filter(
+        """The row of the window that ends on the last night."""
+        rows = self.measured.filter(
             (pl.col("metric") == metric)
             & (pl.col("version") == version)
             & (pl.col("role") == role)
@@ -56,7 +60,8 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     steps.ingest(home, spec, nights)
     steps.join(home, spec, nights)
     steps.profile(home, spec, nights)
-    steps.measure(home, spec, nights, "run")
+    inputs = load_profiles(home, spec, nights[-1:])
+    measured = measure_night(inputs.profiles, spec, inputs.schema, inputs.bins, nights[-1], "run")
     delivered = pl.read_parquet(home.root / "data/predictions/*.parquet")
     good = (
         pl.col("prediction_id").is_not_null()
@@ -65,7 +70,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
         & (pl.col("fraud_score").is_not_null() | (pl.col("status_code") >= 400))
     )
     once = delivered.filter(good).unique(["prediction_id", "model_version", "role"], maintain_order=True)
-    return Replayed(home, facts, once)
+    return Replayed(home, facts, once, measured)
 
 
 def test_every_delivered_row_is_accounted_for_on_its_night(replayed: Replayed) -> None:

@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 import mlobs_pipelines.store as store
 from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, ReadOnlyDuckDB
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import StoreError
 from mlobs_pipelines.store.results import COLUMNS, publish
 from mlobs_pipelines.store.tables import METRICS, METRICS_KEY, RUNS
@@ -65,6 +66,17 @@ def test_the_tests_of_the_marts_and_the_unit_tests_of_the_project_pass(built, tm
             "create or replace table warehouse.run_parameters (mode varchar, maturity_days int, negative_label varchar)"
         )
     dbt.run_dbt(("test", "--select", "marts"), dbt.environment(built, file, tmp_path))
+
+
+def test_a_new_home_does_not_ask_dbt_what_the_marts_are(built, tmp_path, monkeypatch):
+    def asked(arguments, variables):
+        raise AssertionError("dbt was asked")
+
+    monkeypatch.setattr(dbt, "run_dbt", asked)
+    home = Home(tmp_path)
+    conclude(home, [number(value=0.25)])
+    publish(home, [spec_of()])
+    assert latest(home, metric="roc_auc")[0]["value"] == 0.25
 
 
 def test_a_number_is_shown_as_restated_last_and_final_before_provisional(home):
@@ -118,6 +130,27 @@ def test_a_file_that_was_written_to_in_place_is_noticed_by_a_publish_of_its_mode
             assert store.query(home, asked).item() == 0.9
             conclude(home, [number(end=end)], "m3")
             publish(home, [spec_of("m3")])
+
+
+def test_a_night_that_is_written_anew_is_taken_in_without_a_transaction_around_it(home, monkeypatch):
+    """DuckDB 2.0 crashes on reading rows that the same transaction has taken out and put in again."""
+    conclude(home, [number(value=0.5), number(end=1)])
+    publish(home, [spec_of()])
+    conclude(home, [number(value=0.9)])
+    transactions: dict[DuckDBEngine, list[int]] = {}
+    run = DuckDBEngine.run
+
+    def watched(self, statement):
+        run(self, statement)
+        transactions.setdefault(self, []).extend(number for (number,) in self.rows("select txid_current()"))
+
+    with monkeypatch.context() as m:
+        m.setattr(DuckDBEngine, "run", watched)
+        publish(home, [spec_of()])
+    assert max(map(len, transactions.values())) > 10
+    assert all(len(numbers) == len(set(numbers)) for numbers in transactions.values()), "two statements shared one"
+    known = store.query(home, "select window_end, value from known_metrics order by all")
+    assert known.rows() == [(night(0), 0.9), (night(1), 0.5)]
 
 
 def test_broken_files_are_made_again_from_the_store(home):

@@ -1,0 +1,55 @@
+"""Runs of the model of ``delivered``: in this process, which is quick, and in one that may be told to die."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlobs_pipelines.orchestration.due import nights_between
+from mlobs_pipelines.orchestration.run import run_model
+from mlobs_pipelines.spec.load import load_spec
+from mlobs_pipelines.store.layout import Home
+from tests.processes import Child
+
+MODEL = "card_fraud"
+FIRST, LAST = "2026-01-01", "2026-01-05"
+
+
+def run(root: Path, first: str, last: str, model: str = MODEL) -> None:
+    """Run nights to the end, here."""
+    home = Home(root)
+    spec = load_spec(home.spec_file(model))
+    run_model(home, spec, nights_between(dt.date.fromisoformat(first), dt.date.fromisoformat(last)))
+
+
+def start(
+    root: Path, first: str, last: str, dies_at: int = 0, model: str = MODEL, environment: Mapping[str, str] = os.environ
+) -> Child:
+    """Start nights in a process of their own, where text hashes otherwise; it answers how many files were published.
+
+    With ``dies_at`` = n the process kills itself (SIGKILL) when it is about to rename its n-th finished file into place;
+    with -n, just after it did.
+    """
+    return Child(_run_counted, root, first, last, model, dies_at, environment=environment)
+
+
+def _run_counted(root: Path, first: str, last: str, model: str, dies_at: int) -> int:
+    published = 0
+    rename = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        nonlocal published
+        published += 1
+        if published == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = rename(self, target)
+        if published == -dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    Path.replace = replace  # type: ignore[method-assign, assignment]
+    run(root, first, last, model)
+    return published
