@@ -42,6 +42,10 @@ def main() -> None:
         arguments = request.get("arguments")
         if not arguments:
             continue
+        if os.environ.get("MLOBS_DBT_TARGET") == "spark":
+            from mlobs_pipelines.engine.spark import session
+
+            session()  # dbt takes the one that is there
         ended = dbtRunner(manifest=manifest).invoke(["--quiet", "--no-use-colors", *arguments])
         manifest = ready_for = None
         if DuckDBConnectionManager._ENV is not None:  # whoever asked opens the database next

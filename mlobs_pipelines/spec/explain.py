@@ -35,11 +35,13 @@ _EXPECTED = {
 }
 
 
-def explain(error: ValidationError, document: Document, file: str) -> list[Problem]:
-    """Every problem of a spec, in the order of the file's lines. Values from the environment are not shown."""
+def explain(
+    error: ValidationError, document: Document, file: str, language: type[SpecModel] = ModelSpec
+) -> list[Problem]:
+    """Every problem of a file, in the order of its lines. Values from the environment are not shown."""
     found: list[tuple[int, bool, Path, str]] = []
     for number, detail in enumerate(error.errors(include_url=False)[:MOST]):
-        for path, message in _read(detail, document, guess=number < _GUESSED):
+        for path, message in _read(detail, document, language, guess=number < _GUESSED):
             found.append((document.line(path), detail["type"] == "missing", path, message))
     found.sort(key=lambda f: f[:2])  # a misspelt key before the one that is missing for it
     return [
@@ -58,7 +60,9 @@ def redacted(message: str, secrets: Mapping[str, str]) -> str:
     return message
 
 
-def _read(detail: ErrorDetails, document: Document, *, guess: bool) -> Iterator[tuple[Path, str]]:
+def _read(
+    detail: ErrorDetails, document: Document, language: type[SpecModel], *, guess: bool
+) -> Iterator[tuple[Path, str]]:
     path = _as_written(detail["loc"], document.value)
     context: dict[str, Any] = detail.get("ctx") or {}
     kind = detail["type"]
@@ -69,9 +73,10 @@ def _read(detail: ErrorDetails, document: Document, *, guess: bool) -> Iterator[
     elif kind == "value_error":
         yield path, str(context["error"])
     elif kind == "missing":
-        yield path, "is missing" + (f" ({about})" if (about := _about(path)) else "")
+        yield path, "is missing" + (f" ({about})" if (about := _about(language, path)) else "")
     elif kind == "extra_forbidden":
-        yield path, f"is no key of {key_path(path[:-1]) or 'a spec'}{_suggestion(path) if guess else ''}"
+        suggestion = _suggestion(language, path) if guess else ""
+        yield path, f"is no key of {key_path(path[:-1]) or language.called}{suggestion}"
     elif kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         yield path, f"{shown} is not one of {', '.join(known)}{did_you_mean(written or '', known)}"
@@ -117,8 +122,8 @@ def _model_of(annotation: Any) -> type[SpecModel] | None:
     return next((found for inner in get_args(annotation) if (found := _model_of(inner))), None)
 
 
-def _model_at(path: Path) -> type[SpecModel] | None:
-    model: type[SpecModel] | None = ModelSpec
+def _model_at(language: type[SpecModel], path: Path) -> type[SpecModel] | None:
+    model: type[SpecModel] | None = language
     for part in path:
         if isinstance(part, str) and model is not None:
             field = model.model_fields.get(part)
@@ -126,16 +131,16 @@ def _model_at(path: Path) -> type[SpecModel] | None:
     return model
 
 
-def _about(path: Path) -> str:
-    model, name = _model_at(path[:-1]), path[-1]
+def _about(language: type[SpecModel], path: Path) -> str:
+    model, name = _model_at(language, path[:-1]), path[-1]
     field = model.model_fields.get(str(name)) if model else None
     return (field.description or "").rstrip(".") if field else ""
 
 
-def _suggestion(path: Path) -> str:
+def _suggestion(language: type[SpecModel], path: Path) -> str:
     """The mapping where a key belongs, or the nearest key of the one where it stands."""
-    model, name = _model_at(path[:-1]), str(path[-1])
-    homes = [home for home, words in _parts(ModelSpec, ()) if name in words]
+    model, name = _model_at(language, path[:-1]), str(path[-1])
+    homes = [home for home, words in _parts(language, ()) if name in words]
     if homes:
         return f"; it belongs {' or '.join(homes)}"
     return did_you_mean(name, model.model_fields) if model else ""

@@ -41,6 +41,11 @@ class Home:
     root: Path
 
     @property
+    def settings_file(self) -> Path:
+        """What holds for all models of the home."""
+        return self.root / "mlobs.yaml"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 
