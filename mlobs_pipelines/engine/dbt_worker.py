@@ -15,6 +15,28 @@ import tempfile
 from typing import Any
 
 
+def _give_session() -> None:
+    """Let dbt on Spark work in our session: it would ask for one with Hive, which a remote one cannot have."""
+    from dbt.adapters.spark import session as adapter
+
+    from mlobs_pipelines.engine.spark import session
+
+    ours = session()
+
+    class Given:
+        def enableHiveSupport(self) -> Given:  # noqa: N802 - PySpark's name
+            return self
+
+        def config(self, key: str, value: str) -> Given:
+            ours.conf.set(key, value)
+            return self
+
+        def getOrCreate(self) -> Any:  # noqa: N802
+            return ours
+
+    adapter.SparkSession = type("Sessions", (), {"builder": Given()})
+
+
 def main() -> None:
     """Serve the commands on standard input until it ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -43,9 +65,7 @@ def main() -> None:
         if not arguments:
             continue
         if os.environ.get("MLOBS_DBT_TARGET") == "spark":
-            from mlobs_pipelines.engine.spark import session
-
-            session()  # dbt takes the one that is there
+            _give_session()
         ended = dbtRunner(manifest=manifest).invoke(["--quiet", "--no-use-colors", *arguments])
         manifest = ready_for = None
         if DuckDBConnectionManager._ENV is not None:  # whoever asked opens the database next

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import importlib.util
+import math
 import os
 import re
 import shutil
@@ -107,7 +108,8 @@ class SparkEngine:
     """A part of a Spark session with names and settings of its own (those of ``DIALECT``) that runs the SQL of ``engine.sql``."""
 
     def __init__(self, session: SparkSession) -> None:
-        self._session = session.newSession()
+        # A remote session of PySpark before 4.3 cannot make another, and is its owner's alone already.
+        self._session = session.newSession() if hasattr(session, "newSession") else session
         self._kept: dict[str, DataFrame] = {}
         self._views = 0
         for key, value in DIALECT.items():
@@ -155,6 +157,21 @@ class SparkEngine:
         reader = self._session.read.option("mergeSchema", "true")
         reader.parquet(*(str(path) for path in paths)).createOrReplaceTempView(view)
         return view
+
+    @staticmethod
+    def bin_number(expression: str, edges: Sequence[float]) -> str:
+        """SQL for the count of ``edges`` (ascending) that are <= ``expression``; null stays null.
+
+        A binary search: a tree of comparisons outgrows what the JVM compiles, and takes a minute to plan at 2,000 edges.
+        """
+        steps = [2**power for power in reversed(range(len(edges).bit_length()))]
+        if not steps:
+            return f"case when {expression} is null then null else 0 end"
+        padded = [*edges, *[math.inf] * (2 * steps[0] - 1 - len(edges))]
+        array = f"cast(split({sql.text(','.join(repr(float(edge)) for edge in padded))}, ',') as array<double>)"
+        search = f"(b, s) -> case when {array}[b + s - 1] <= {expression} then b + s else b end"
+        found = f"aggregate(array({', '.join(map(str, steps))}), 0, {search})"
+        return f"case when {expression} is null then null else {found} end"
 
     @staticmethod
     def has_key(document: str, key: str) -> str:
