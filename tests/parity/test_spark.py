@@ -28,7 +28,8 @@ from mlobs_pipelines.profile.sums import summed
 from mlobs_pipelines.profile.tables import counted
 from mlobs_pipelines.simulate.delivery import write_world
 from mlobs_pipelines.spec.load import load_spec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.layout import nights as nights_in
 from mlobs_pipelines.store.read import REFERENCE_TABLES, digest
 from tests.profile.lake import night, write_lake
 from tests.real.logs import Log, prepare_bike_hour, prepare_elec2, prepare_shelter_outcomes
@@ -98,17 +99,17 @@ def derive(home: Home, model: str, taken: Sequence[dt.date]) -> None:
 
 def assert_equal_lakes(embedded: Home, spark: Home, model: str) -> None:
     for table in PROFILES:
-        taken = nights(embedded.lake(model) / table)
-        assert taken == nights(spark.lake(model) / table)
+        taken = nights_in(embedded.lake(model) / table)
+        assert taken == nights_in(spark.lake(model) / table)
         assert taken
-        for night in taken:
-            assert_frame_equal(*(pl.read_parquet(home.lake_file(model, table, night)) for home in (embedded, spark)))
+        for day in taken:
+            assert_frame_equal(*(pl.read_parquet(home.lake_file(model, table, day)) for home in (embedded, spark)))
         whole = pl.read_parquet(embedded.lake(model) / table / "*.parquet")
         assert whole.height > 0, table
     for table in REFERENCE_TABLES:
         assert_frame_equal(*(pl.read_parquet(home.reference_file(model, table)) for home in (embedded, spark)))
-    for night in nights(embedded.lake(model) / "label_facts"):
-        files = [home.lake_file(model, "label_facts", night) for home in (embedded, spark)]
+    for day in nights_in(embedded.lake(model) / "label_facts"):
+        files = [home.lake_file(model, "label_facts", day) for home in (embedded, spark)]
         one, other = (pl.read_parquet(file) for file in files)
         assert one.schema == other.schema
         assert_frame_equal(one, other, check_row_order=False)
