@@ -7,7 +7,8 @@ drivers and executors must see the home under the same path.
 
 from __future__ import annotations
 
-import getpass
+import atexit
+import functools
 import importlib.util
 import math
 import os
@@ -86,7 +87,7 @@ def session() -> SparkSession:
     settings: dict[str, str] = {}
     if not (remote or os.environ.get("SPARK_HOME") or os.environ.get("SPARK_CONF_DIR")):
         # Spark makes this folder whether or not anything is put there, by default where the process happens to be.
-        settings["spark.sql.warehouse.dir"] = str(Path(tempfile.gettempdir(), f"mlobs-spark-{getpass.getuser()}"))
+        settings["spark.sql.warehouse.dir"] = _scratch()
         if not master:
             settings |= {**LOCAL, "spark.master": "local[*]", "spark.sql.shuffle.partitions": str(os.cpu_count() or 1)}
     if master and not remote:
@@ -98,6 +99,14 @@ def session() -> SparkSession:
         return builder.getOrCreate()
     except (PySparkException, OSError, RuntimeError) as error:
         raise SparkError(f"Spark at {remote or master or 'local[*]'} does not answer: {_line(error)}") from error
+
+
+@functools.cache
+def _scratch() -> str:
+    """A folder for as long as this process lives."""
+    folder = tempfile.mkdtemp(prefix="mlobs-spark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _line(error: BaseException) -> str:
