@@ -8,6 +8,7 @@ get ready for. Each command is answered with one line: ``success``, ``said``, an
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -17,10 +18,9 @@ from typing import Any
 
 def _give_session() -> None:
     """Let dbt on Spark work in our session: it would ask for one with Hive, which a remote one cannot have."""
-    from dbt.adapters.spark import session as adapter
-
     from mlobs_pipelines.engine.spark import session
 
+    adapter: Any = importlib.import_module("dbt.adapters.spark.session")  # an extra: type checkers may not find it
     ours = session()
 
     class Given:
