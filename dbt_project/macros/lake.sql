@@ -20,6 +20,10 @@
   read_parquet([{% for date in dates %}'{{ folder | replace("'", "''") }}/{{ date }}.parquet'{{ ', ' if not loop.last }}{% endfor %}])
 {%- endmacro %}
 
+{% macro spark__parquet_folder(folder) -%}
+  parquet.`{{ folder | replace("`", "``") }}`
+{%- endmacro %}
+
 {% macro spark__parquet_files(folder, dates) -%}
   parquet.`{{ folder | replace("`", "``") }}/{% raw %}{{% endraw %}{{ dates | join(',') }}{% raw %}}{% endraw %}.parquet`
 {%- endmacro %}
@@ -35,4 +39,19 @@
   )
 {%- endmacro %}
 
-{% macro spark__in_folder(folder) -%} true {%- endmacro %}
+{# Spark cannot say without opening them: what earlier nights said is not asked there. #}
+{% macro spark__in_folder(folder) -%} false {%- endmacro %}
+
+{# What the indexes take in: of the nights being built, or, where no index is kept, of all nights. #}
+{% macro arrivals(table) -%}
+  {{ return(adapter.dispatch('arrivals', 'mlobs')(table)) }}
+{%- endmacro %}
+
+{% macro default__arrivals(table) -%}
+  {{ return(lake(table, 'select arrival_date from ' ~ run_table('nights'))) }}
+{%- endmacro %}
+
+{% macro spark__arrivals(table) -%}
+  {%- do source('lake', table) -%}
+  {{ return(spark__parquet_folder(env_var('MLOBS_LAKE', '') ~ '/' ~ table)) }}
+{%- endmacro %}
