@@ -13,7 +13,7 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.join import spark
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.spec.settings import load_settings
+from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.layout import nights as nights_in
@@ -47,7 +47,7 @@ def prepare(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[str,
         for table in ("predictions", "labels"):
             if not home.lake_file(spec.model, table, night).exists():
                 raise JoinError(f"{spec.model}: the lake has no {table} of {night}; ingest that night first")
-    if _on_spark(home, spec):
+    if on_spark(home, spec):
         working = _working(home, spec)
         said = spark.silence_file(working)
         if said.exists():
@@ -88,7 +88,7 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """
     facts = _facts(home, spec)
     try:
-        if _on_spark(home, spec):
+        if on_spark(home, spec):
             if missing := spark.export(home, spec, nights, _working(home, spec)):
                 raise _not_built(spec, missing)
             return
@@ -146,10 +146,6 @@ def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
             "commit"
         )
     return True
-
-
-def _on_spark(home: Home, spec: ModelSpec) -> bool:
-    return load_settings(home.root).engine_of(spec) == "spark"
 
 
 def _not_built(spec: ModelSpec, night: dt.date) -> JoinError:

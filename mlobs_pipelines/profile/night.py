@@ -22,7 +22,7 @@ from mlobs_pipelines.profile.rows import admitted, load_facts, load_reference
 from mlobs_pipelines.profile.sums import summed
 from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.spec.settings import load_settings
+from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.tasks import task_of
 
@@ -47,9 +47,7 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
     schema = read_schema(home, spec.model)
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(DuckDBEngine(home.root / "tmp" / f"{spec.model}.profile"))
-        spark: SparkEngine | None = None
-        if load_settings(home.root).engine_of(spec) == "spark":
-            spark = stack.enter_context(SparkEngine(session()))
+        spark = stack.enter_context(SparkEngine(session())) if on_spark(home, spec) else None
         bins = read_bins(home.bins_file(spec.model))
         if schema is not None:
             bins, backlog = _freeze(engine, home, spec, schema, bins, wanted)
