@@ -30,17 +30,19 @@
 
 {# A condition on nights: the lake has that night's file of a table. #}
 {% macro in_lake(table) -%}
-  {{ return(adapter.dispatch('in_folder', 'mlobs')(env_var('MLOBS_LAKE', '') ~ '/' ~ table)) }}
+  {{ return(adapter.dispatch('in_lake', 'mlobs')(table)) }}
 {%- endmacro %}
 
-{% macro default__in_folder(folder) -%}
+{% macro default__in_lake(table) -%}
   cast(arrival_date as varchar) in (
-    select parse_filename(file, true) from glob('{{ folder | replace("'", "''") }}/*.parquet')
+    select parse_filename(file, true) from glob('{{ (env_var('MLOBS_LAKE', '') ~ '/' ~ table) | replace("'", "''") }}/*.parquet')
   )
 {%- endmacro %}
 
-{# Spark cannot say without opening them: what earlier nights said is not asked there. #}
-{% macro spark__in_folder(folder) -%} false {%- endmacro %}
+{# Spark cannot list files without opening them: Python did. #}
+{% macro spark__in_lake(table) -%}
+  arrival_date in (select arrival_date from {{ run_table('stored_' ~ table) }})
+{%- endmacro %}
 
 {# What the indexes take in: of the nights being built, or, where no index is kept, of all nights. #}
 {% macro arrivals(table) -%}

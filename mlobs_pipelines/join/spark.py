@@ -16,6 +16,7 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.layout import nights as nights_in
 
 BUILT = "_SUCCESS"
 """What Spark leaves beside the files of a table when it has written all of them."""
@@ -36,10 +37,11 @@ def prepare(
     """
     folder = join_folder(working)
     shutil.rmtree(folder, ignore_errors=True)
-    rows = ", ".join(f"(date '{night.isoformat()}', '')" for night in sorted(nights))
+    told = nights_in(home.lake(spec.model) / "label_facts")
     with DuckDBEngine(working / "spill") as engine:
         for name, query in (
-            ("run_nights", f"select * from (values {rows}) as nights (arrival_date, files)"),
+            ("run_nights", f"select arrival_date, '' as files from ({_dates(nights)})"),
+            ("run_stored_label_facts", _dates(told)),
             ("run_parameters", parameters),
         ):
             engine.write(query, folder / name / "rows.parquet")
@@ -70,6 +72,12 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date], working: Path
             )
     shutil.rmtree(folder, ignore_errors=True)
     return None
+
+
+def _dates(nights: Sequence[dt.date]) -> str:
+    """SQL for the nights, a row each."""
+    listed = ", ".join(f"date '{night.isoformat()}'" for night in sorted(nights))
+    return f"select unnest(cast([{listed}] as date[])) as arrival_date"
 
 
 def join_folder(working: Path) -> Path:
