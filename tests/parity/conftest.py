@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-MISSING = [
-    *(f"{name} is not installed" for name in ("pyspark", "sqlparams") if importlib.util.find_spec(name) is None),
-    *(["there is no Java"] if shutil.which("java") is None else []),
-]
+
+def missing() -> list[str]:
+    """What these tests need and this machine does not have."""
+    found = []
+    for package in ("pyspark", "dbt-spark"):
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{package} is not installed")
+    return found if shutil.which("java") else [*found, "there is no Java"]
+
 
 DEFAULTS = """
-spark.master local[2]
+spark.master local[1]
 spark.driver.memory 1g
 spark.log.level ERROR
 spark.sql.warehouse.dir {folder}/warehouse
 spark.ui.enabled false
+spark.ui.showConsoleProgress false
 # To compile a statement takes longer than to interpret it for so few rows.
 spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1
 spark.sql.adaptive.enabled false
@@ -30,10 +38,10 @@ spark.sql.shuffle.partitions 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if MISSING:
+    if reasons := missing():
         for item in items:
             if "spark" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason=" and ".join(MISSING)))
+                item.add_marker(pytest.mark.skip(reason=" and ".join(reasons)))
 
 
 @pytest.fixture(scope="session")
