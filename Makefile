@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOME_DIR ?= mlobs_home
 READY := $(VENV)/.ready
 
-.PHONY: install demo test check dev bench bench-quick bench-peers clean
+.PHONY: install install-spark demo test check dev bench bench-quick bench-peers clean
 
 install: $(READY)
 
@@ -14,6 +14,9 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
+
+install-spark: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[spark]'
 
 demo: $(READY)
 	$(BIN)/mlobs --home $(HOME_DIR) demo

@@ -20,19 +20,40 @@
   read_parquet([{% for date in dates %}'{{ folder | replace("'", "''") }}/{{ date }}.parquet'{{ ', ' if not loop.last }}{% endfor %}])
 {%- endmacro %}
 
+{% macro spark__parquet_folder(folder) -%}
+  parquet.`{{ folder | replace("`", "``") }}`
+{%- endmacro %}
+
 {% macro spark__parquet_files(folder, dates) -%}
   parquet.`{{ folder | replace("`", "``") }}/{% raw %}{{% endraw %}{{ dates | join(',') }}{% raw %}}{% endraw %}.parquet`
 {%- endmacro %}
 
 {# A condition on nights: the lake has that night's file of a table. #}
 {% macro in_lake(table) -%}
-  {{ return(adapter.dispatch('in_folder', 'mlobs')(env_var('MLOBS_LAKE', '') ~ '/' ~ table)) }}
+  {{ return(adapter.dispatch('in_lake', 'mlobs')(table)) }}
 {%- endmacro %}
 
-{% macro default__in_folder(folder) -%}
+{% macro default__in_lake(table) -%}
   cast(arrival_date as varchar) in (
-    select parse_filename(file, true) from glob('{{ folder | replace("'", "''") }}/*.parquet')
+    select parse_filename(file, true) from glob('{{ (env_var('MLOBS_LAKE', '') ~ '/' ~ table) | replace("'", "''") }}/*.parquet')
   )
 {%- endmacro %}
 
-{% macro spark__in_folder(folder) -%} true {%- endmacro %}
+{# Spark cannot list files without opening them: Python did. #}
+{% macro spark__in_lake(table) -%}
+  arrival_date in (select arrival_date from {{ run_table('stored_' ~ table) }})
+{%- endmacro %}
+
+{# What the indexes take in: of the nights being built, or, where no index is kept, of all nights. #}
+{% macro arrivals(table) -%}
+  {{ return(adapter.dispatch('arrivals', 'mlobs')(table)) }}
+{%- endmacro %}
+
+{% macro default__arrivals(table) -%}
+  {{ return(lake(table, 'select arrival_date from ' ~ run_table('nights'))) }}
+{%- endmacro %}
+
+{% macro spark__arrivals(table) -%}
+  {%- do source('lake', table) -%}
+  {{ return(spark__parquet_folder(env_var('MLOBS_LAKE', '') ~ '/' ~ table)) }}
+{%- endmacro %}

@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.ingest.segments import conditions
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.engine import rows_engine
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.store.people import newest
 from mlobs_pipelines.store.tables import INCIDENTS
@@ -76,9 +76,9 @@ def matured_days(home: Home, spec: ModelSpec, as_of: dt.date) -> list[dt.date]:
     if not files:
         return []
     last = as_of - dt.timedelta(days=spec.maturity_days)
-    with DuckDBEngine(_spill(home, spec)) as engine:
+    with rows_engine(home, spec, _spill(home, spec)) as engine:
         found = engine.rows(
-            f"select distinct event_date from {scan(files)} where role = 'production' and not failed "
+            f"select distinct event_date from {engine.scan(files)} where role = 'production' and not failed "
             f"and event_date <= date '{last}' order by 1"
         )
     return [day for (day,) in found]
@@ -132,28 +132,27 @@ def matured_rows(
     ]
     kept = " and ".join(f"not {condition}" for condition in bad) or "true"
     span = f"event_date between date '{first}' and date '{last}'"
-    query = f"""
-        with rows as (
-            select * from {scan(predictions)} where role = 'production' and not failed and {span} and {kept}
-            qualify row_number() over (partition by prediction_id order by arrival_date desc, version desc) = 1
-        ),
-        believed as (
-            select prediction_id, version, label from {scan(facts)} where role = 'production' and {span}
-            group by prediction_id, version, label having sum(sign) > 0
-        )
-        select prediction_id, event_date, {label} as label, {fields}
-        from rows inner join believed using (prediction_id, version)
-    """
-    with DuckDBEngine(_spill(home, spec)) as engine:
-        found = pl.DataFrame(
-            engine.table(f"select * from ({query}) order by hash(prediction_id), prediction_id limit {MOST_ROWS}")
-        )
+    with rows_engine(home, spec, _spill(home, spec)) as engine:
+        query = f"""
+            with ranked as (
+                select *, row_number() over (partition by prediction_id order by arrival_date desc, version desc) as place
+                from {engine.scan(predictions)} where role = 'production' and not failed and {span} and {kept}
+            ),
+            believed as (
+                select prediction_id, version, label from {engine.scan(facts)} where role = 'production' and {span}
+                group by prediction_id, version, label having sum(sign) > 0
+            )
+            select prediction_id, event_date, {label} as label, {fields}
+            from ranked inner join believed using (prediction_id, version) where place = 1
+            order by md5(prediction_id), prediction_id limit {MOST_ROWS}
+        """
+        found = pl.DataFrame(engine.table(query))
     return found.sort("event_date", "prediction_id")
 
 
-def _files(home: Home, model: str, table: str, as_of: dt.date) -> list[str]:
+def _files(home: Home, model: str, table: str, as_of: dt.date) -> list[Path]:
     found = nights(home.lake(model) / table)
-    return [str(home.lake_file(model, table, night)) for night in found if night <= as_of]
+    return [home.lake_file(model, table, night) for night in found if night <= as_of]
 
 
 def _spill(home: Home, spec: ModelSpec) -> Path:

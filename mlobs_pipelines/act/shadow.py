@@ -8,8 +8,8 @@ import polars as pl
 
 from mlobs_pipelines.act.rows import known_incidents, matured_rows, poisoned
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.engine import rows_engine
 from mlobs_pipelines.store.layout import Home, nights
 
 
@@ -26,28 +26,33 @@ def shadow_rows(home: Home, spec: ModelSpec, champion: str, challenger: str, as_
         RowsError: there are no labelled rows at all.
     """
     folder = home.lake(spec.model) / "predictions"
-    files = [str(home.lake_file(spec.model, "predictions", night)) for night in nights(folder) if night <= as_of]
+    files = [home.lake_file(spec.model, "predictions", night) for night in nights(folder) if night <= as_of]
     if not files:
         return None
     said = {
-        "binary": "score",
-        "multiclass": f"[{', '.join(f'score_{i}' for i in range(len(spec.classes)))}]",
-        "regression": "prediction",
+        "binary": ["score"],
+        "multiclass": [f"score_{i}" for i in range(len(spec.classes))],
+        "regression": ["prediction"],
     }[spec.task]
+    parties = {"score_champion": champion, "score_challenger": challenger}
 
-    def of(version: str) -> str:
+    def of(rows: str, version: str) -> str:
         return f"""
-            select prediction_id, event_date, {said} as score from {scan(files)}
-            where version = {sql.text(version)} and not failed
-            qualify row_number() over (partition by prediction_id order by arrival_date desc, role) = 1
+            (select *, row_number() over (partition by prediction_id order by arrival_date desc, role) as place
+            from {rows} where version = {sql.text(version)} and not failed)
         """
 
-    query = f"""
-        select prediction_id, a.event_date as day, a.score as score_champion, b.score as score_challenger
-        from ({of(champion)}) a inner join ({of(challenger)}) b using (prediction_id)
-    """
-    with DuckDBEngine(home.root / "tmp" / f"{spec.model}.shadow") as engine:
+    scores = ", ".join(f"{party}.{column} as {party}_{column}" for party in parties for column in said)
+    with rows_engine(home, spec, home.root / "tmp" / f"{spec.model}.shadow") as engine:
+        logged = engine.scan(files)
+        first, second = (f"{of(logged, version)} {party}" for party, version in parties.items())
+        query = f"""
+            select score_champion.prediction_id, score_champion.event_date as day, {scores}
+            from {first} inner join {second} on score_champion.prediction_id = score_challenger.prediction_id
+            where score_champion.place = 1 and score_challenger.place = 1
+        """
         both = pl.DataFrame(engine.table(query))
+    both = both.select("prediction_id", "day", *(_one(party, said) for party in parties))
     if not both.height:
         return None
     days = both["day"].unique().sort().to_list()
@@ -55,3 +60,9 @@ def shadow_rows(home: Home, spec: ModelSpec, champion: str, challenger: str, as_
     rows = matured_rows(home, spec, days[0], days[-1], as_of, bad)
     found = rows.join(both.drop("day"), on="prediction_id", how="inner", maintain_order="left")
     return found if found.height else None
+
+
+def _one(party: str, said: list[str]) -> pl.Expr:
+    """What a version said: a number, or a list of one for each class."""
+    columns = [f"{party}_{column}" for column in said]
+    return (pl.concat_list(columns) if len(columns) > 1 else pl.col(columns[0])).alias(party)

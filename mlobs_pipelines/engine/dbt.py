@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlobs_pipelines.engine import spark
 from mlobs_pipelines.engine.dbt_process import NodeResult, Waiting
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.store.layout import Home
@@ -73,6 +74,24 @@ def environment(home: Home, database: Path, working: Path) -> dict[str, str]:
         DbtError: the project cannot be parsed.
     """
     return _variables(database, working, manifest(home).with_name(PARSED))
+
+
+def spark_environment(working: Path, schema: str) -> dict[str, str]:
+    """Variables for dbt on Spark; ``working`` takes its target and log folders, and its own parse of the project.
+
+    ``schema`` is where Spark's catalog has the relations of a run.
+
+    Raises:
+        SparkError: PySpark, Java or dbt-spark is missing.
+    """
+    spark.check()
+    try:
+        _installed("dbt-spark")
+    except importlib.metadata.PackageNotFoundError:
+        raise spark.SparkError(
+            "engine: spark needs dbt-spark; install it with: pip install 'mlobs_pipelines[spark]'"
+        ) from None
+    return {**_variables(None, working), "MLOBS_DBT_TARGET": "spark", "MLOBS_SPARK_SCHEMA": schema}
 
 
 def _variables(database: Path | None, working: Path, parsed: Path | None = None) -> dict[str, str]:

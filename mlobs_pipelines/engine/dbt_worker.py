@@ -8,11 +8,33 @@ get ready for. Each command is answered with one line: ``success``, ``said``, an
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import tempfile
 from typing import Any
+
+
+def _give_session() -> None:
+    """Let dbt on Spark work in our session: it would ask for one with Hive, which a remote one cannot have."""
+    from mlobs_pipelines.engine.spark import session
+
+    adapter: Any = importlib.import_module("dbt.adapters.spark.session")  # an extra: type checkers may not find it
+    ours = session()
+
+    class Given:
+        def enableHiveSupport(self) -> Given:  # noqa: N802 - PySpark's name
+            return self
+
+        def config(self, key: str, value: str) -> Given:
+            ours.conf.set(key, value)
+            return self
+
+        def getOrCreate(self) -> Any:  # noqa: N802
+            return ours
+
+    adapter.SparkSession = type("Sessions", (), {"builder": Given()})
 
 
 def main() -> None:
@@ -42,6 +64,8 @@ def main() -> None:
         arguments = request.get("arguments")
         if not arguments:
             continue
+        if os.environ.get("MLOBS_DBT_TARGET") == "spark":
+            _give_session()
         ended = dbtRunner(manifest=manifest).invoke(["--quiet", "--no-use-colors", *arguments])
         manifest = ready_for = None
         if DuckDBConnectionManager._ENV is not None:  # whoever asked opens the database next

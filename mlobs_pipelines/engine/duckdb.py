@@ -138,6 +138,11 @@ class DuckDBEngine:
         """SQL for whether a JSON object (text, may be null) has a key."""
         return f"({document} is not null and list_contains(json_keys({document}), {sql.text(key)}))"
 
+    @staticmethod
+    def bin_number(expression: str, edges: Sequence[float]) -> str:
+        """SQL for the count of ``edges`` (ascending) that are <= ``expression``; null stays null."""
+        return sql.bin_number(expression, edges)
+
     @property
     def version(self) -> str:
         """The library's version: what it hashes to is its own affair."""

@@ -31,6 +31,9 @@ class Engine(Protocol):
     def has_key(self, document: str, key: str) -> str:
         """SQL for whether a JSON object (text, may be null) has a key."""
 
+    def bin_number(self, expression: str, edges: Sequence[float]) -> str:
+        """SQL for the count of ``edges`` (ascending) that are <= ``expression``; null stays null."""
+
 
 def name(identifier: str) -> str:
     """A quoted identifier, whatever it contains."""

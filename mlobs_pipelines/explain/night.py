@@ -20,6 +20,7 @@ from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.measure.explanation import by_day, measure_explanation
 from mlobs_pipelines.profile.bins import read_bins
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.engine import rows_engine
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home, nights
 
@@ -80,7 +81,8 @@ def explain_nights(
     if bins is None or bins["frozen_on"] is None:
         report.note("not explained before the bins are frozen, on the night that completes the reference")
         return report
-    with DuckDBEngine(home.root / "tmp" / f"{spec.model}.explain") as engine:
+    spill = home.root / "tmp" / f"{spec.model}.explain"
+    with DuckDBEngine(spill) as engine, rows_engine(home, spec, spill) as sampling:
         explainers = _Explainers(home, spec, schema, bins, engine, load, report)
         started = time.monotonic()
         todo = _todo(home, spec.model, wanted)
@@ -88,7 +90,7 @@ def explain_nights(
             if report.rows and time.monotonic() - started > patience:
                 report.note(f"{len(todo) - len(report.rows)} older nights were left out for want of time")
                 break
-            rows = night_rows(engine, home, spec, schema, batch, spec.explain.rows)
+            rows = night_rows(sampling, home, spec, schema, batch, spec.explain.rows)
             for night, profile in _explained(rows, batch, explainers, bins, report):
                 with published(home.lake_file(spec.model, "shap_profile", night)) as draft:
                     profile.write_parquet(draft, compression="zstd")

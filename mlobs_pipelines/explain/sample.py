@@ -21,7 +21,7 @@ ROLE = "production"
 
 
 def night_rows(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Schema, wanted: Sequence[dt.date], most: int
+    engine: sql.Engine, home: Home, spec: ModelSpec, schema: Schema, wanted: Sequence[dt.date], most: int
 ) -> pl.DataFrame:
     """Of each night's answered production rows those ``most`` whose ids come first by their MD5, whatever the version.
 
@@ -34,13 +34,13 @@ def night_rows(
     # Night by night, for of an order with a limit the engine keeps no more rows than those.
     first = " union all ".join(
         f"(select arrival_date, prediction_id, version, row_number() over (order by {order}) as place from "
-        f"(select arrival_date, prediction_id, version from {scan([file])} where role = '{ROLE}' and not failed "
+        f"(select arrival_date, prediction_id, version from {engine.scan([file])} where role = '{ROLE}' and not failed "
         f"order by {order} limit {most}))"
         for file in files
     )
     columns = ", ".join([*KEYS, "invalid_fields", *_fields(schema), *_segments(spec, schema, known)])
     found = engine.table(
-        f"select {columns} from {scan(files)} p join ({first}) using (arrival_date, prediction_id, version) "
+        f"select {columns} from {engine.scan(files)} p join ({first}) using (arrival_date, prediction_id, version) "
         f"where role = '{ROLE}' and not failed order by arrival_date, place"
     )
     return pl.DataFrame(found)

@@ -42,9 +42,22 @@ def conditions(segment: str, fields: Mapping[str, str]) -> list[str]:
             raise UserError(
                 f"segment {segment!r}: {field!r} is not a stored field; write field=value with one of {known}"
             )
-        text = value_text(field, fields[field])
-        found.append(f"{text} is null" if value == "(missing)" else f"{text} = {sql.text(value)}")
+        column = sql.name(f"f_{field}")
+        found.append(f"{column} is null" if value == "(missing)" else is_value(field, fields[field], value))
     return found
+
+
+def is_value(field: str, kind: str, value: str) -> str:
+    """SQL for whether a field has the value that a segment names; null where it has none.
+
+    Numbers are compared as such: engines do not write all of them alike.
+    """
+    if kind != "numeric":
+        return f"{value_text(field, kind)} = {sql.text(value)}"
+    try:
+        return f"{sql.name(f'f_{field}')} = {sql.number(float(value))}"
+    except ValueError:
+        return "false"
 
 
 class SegmentValues:

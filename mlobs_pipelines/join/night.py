@@ -11,7 +11,9 @@ from pathlib import Path
 from mlobs_pipelines.engine import dbt, sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, scan
 from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.join import spark
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.layout import nights as nights_in
@@ -45,6 +47,12 @@ def prepare(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[str,
         for table in ("predictions", "labels"):
             if not home.lake_file(spec.model, table, night).exists():
                 raise JoinError(f"{spec.model}: the lake has no {table} of {night}; ingest that night first")
+    if on_spark(home, spec):
+        working = _working(home, spec)
+        said = spark.silence_file(working)
+        if said.exists():
+            _check_silence(home, spec, nights, said.read_text(encoding="utf-8"))
+        return spark.prepare(home, spec, nights, f"select {_parameters(spec)}", working, _silence(spec))
     file = home.warehouse_file(spec.model)
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,13 +88,17 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """
     facts = _facts(home, spec)
     try:
+        if on_spark(home, spec):
+            if missing := spark.export(home, spec, nights, _working(home, spec)):
+                raise _not_built(spec, missing)
+            return
         with _attached(home, spec) as engine:
             ready = (
                 "select arrival_date from warehouse.built_nights semi join warehouse.run_nights using (arrival_date)"
             )
             built = {row[0] for row in engine.rows(ready)}
-            if missing := sorted(set(nights) - built):
-                raise JoinError(f"{spec.model}: the label facts of {missing[0]} are not built; run that night again")
+            if absent := sorted(set(nights) - built):
+                raise _not_built(spec, absent[0])
             if built == set(nights) and len(nights) == 1:
                 with published(home.lake_file(spec.model, "label_facts", nights[0])) as draft:
                     shutil.move(facts, draft)
@@ -109,18 +121,12 @@ def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
     """
     stored = nights_in(home.lake(spec.model) / "predictions")
     files = {night: _state(home, spec, night) for night in stored}
-    negative = sql.text(negative_label(spec)) if spec.task != "regression" else "cast(null as double)"
-    positives_only = spec.labels is not None and spec.labels.mode == "positives_only"
-    silence = f"positives_only, {spec.maturity_days}, {negative}" if positives_only else "explicit"
+    silence = _silence(spec)
     with _attached(home, spec) as engine:
         engine.run("create table if not exists warehouse.built_nights (arrival_date date, files varchar)")
         engine.run("create table if not exists warehouse.built_by (project varchar, silence varchar)")
         for project, before in engine.rows("select project, silence from warehouse.built_by"):
-            if before != silence and not set(nights) >= set(stored):
-                raise JoinError(
-                    f"{spec.model}: labels.mode, labels.maturity or positive_class changed, and with it what silence "
-                    f"meant on earlier nights; run: mlobs rebuild {spec.model}"
-                )
+            _check_silence(home, spec, nights, before)
             if (project, before) != (dbt.project_version(), silence):
                 return False
         known = dict(engine.rows("select arrival_date, files from warehouse.built_nights"))
@@ -133,14 +139,45 @@ def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
             "create or replace table warehouse.run_nights (arrival_date date, files varchar); "
             f"insert into warehouse.run_nights values {rows}; "
             "create or replace table warehouse.run_parameters as "
-            f"select {sql.text('positives_only' if positives_only else 'explicit')} as mode, "
-            f"{spec.maturity_days} as maturity_days, {negative} as negative_label; "
+            f"select {_parameters(spec)}; "
             "delete from warehouse.built_nights where arrival_date in (select arrival_date from warehouse.run_nights); "
             "delete from warehouse.built_by; "
             f"insert into warehouse.built_by values ({sql.text(dbt.project_version())}, {sql.text(silence)}); "
             "commit"
         )
     return True
+
+
+def _not_built(spec: ModelSpec, night: dt.date) -> JoinError:
+    return JoinError(f"{spec.model}: the label facts of {night} are not built; run that night again")
+
+
+def _positives_only(spec: ModelSpec) -> bool:
+    return spec.labels is not None and spec.labels.mode == "positives_only"
+
+
+def _negative(spec: ModelSpec) -> str:
+    return sql.text(negative_label(spec)) if spec.task != "regression" else "cast(null as double)"
+
+
+def _parameters(spec: ModelSpec) -> str:
+    """SQL for the columns of ``run_parameters``."""
+    mode = sql.text("positives_only" if _positives_only(spec) else "explicit")
+    return f"{mode} as mode, {spec.maturity_days} as maturity_days, {_negative(spec)} as negative_label"
+
+
+def _silence(spec: ModelSpec) -> str:
+    """What a missing label means, in words to compare."""
+    return f"positives_only, {spec.maturity_days}, {_negative(spec)}" if _positives_only(spec) else "explicit"
+
+
+def _check_silence(home: Home, spec: ModelSpec, nights: Sequence[dt.date], before: str) -> None:
+    """Refuse nights on which silence would mean another thing than on those that stay as they are."""
+    if before != _silence(spec) and not set(nights) >= set(nights_in(home.lake(spec.model) / "predictions")):
+        raise JoinError(
+            f"{spec.model}: labels.mode, labels.maturity or positive_class changed, and with it what silence "
+            f"meant on earlier nights; run: mlobs rebuild {spec.model}"
+        )
 
 
 def _state(home: Home, spec: ModelSpec, night: dt.date) -> str:

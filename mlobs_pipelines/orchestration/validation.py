@@ -8,12 +8,14 @@ from typing import Any
 
 from mlobs_pipelines.act.alerts.channels import channels
 from mlobs_pipelines.act.retrain import entrypoint
+from mlobs_pipelines.engine import spark
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.reference import describe_source, infer_schema
 from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.spec.load import load_all
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.spec.schema import to_yaml
+from mlobs_pipelines.spec.settings import HomeSettings, load_settings
 from mlobs_pipelines.store.layout import Home
 
 
@@ -38,8 +40,9 @@ def validate_home(home: Home, models: Sequence[str] | None = None) -> list[Model
     """Check every model's file, or those named, against the data it points to.
 
     Raises:
-        UserError: a named model has no file.
+        UserError: a named model has no file, or the home's settings are wrong.
     """
+    settings = load_settings(home.root)
     specs, broken = load_all(home.models)
     unknown = sorted(set(models or ()) - {*specs, *broken})
     if unknown:
@@ -50,11 +53,11 @@ def validate_home(home: Home, models: Sequence[str] | None = None) -> list[Model
         if name in broken:
             reports.append(ModelReport(name, problems=[str(problem) for problem in broken[name].problems]))
         else:
-            reports.append(_checked(home, specs[name]))
+            reports.append(_checked(home, specs[name], settings))
     return reports
 
 
-def _checked(home: Home, spec: ModelSpec) -> ModelReport:
+def _checked(home: Home, spec: ModelSpec, settings: HomeSettings) -> ModelReport:
     report = ModelReport(spec.model)
     for source in ("predictions", "labels", "reference"):
         if getattr(spec, source) is None:
@@ -68,6 +71,11 @@ def _checked(home: Home, spec: ModelSpec) -> ModelReport:
         files = f"{len(found.files)} file{'s' if len(found.files) != 1 else ''}"
         report.notes.append(f"{source}: {files}, columns {', '.join(found.columns)}")
     report.problems += channels(spec)[1]
+    if settings.engine_of(spec) == "spark":
+        try:
+            spark.check()
+        except UserError as error:
+            report.problems.append(str(error))
     report.problems += _policy_problems(spec)
     resolved = spec
     try:

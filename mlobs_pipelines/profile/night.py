@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.engine.spark import SparkEngine, session
 from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
@@ -16,9 +19,11 @@ from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bi
 from mlobs_pipelines.profile.embedded import count
 from mlobs_pipelines.profile.plan import Plan
 from mlobs_pipelines.profile.reference import write_reference
-from mlobs_pipelines.profile.rows import admitted
+from mlobs_pipelines.profile.rows import admitted, load_facts
+from mlobs_pipelines.profile.sums import summed
 from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.tasks import task_of
 
@@ -27,6 +32,9 @@ ONBOARDING_NIGHTS = 28
 
 BATCH_ROWS = 1_000_000
 """Nights are profiled together up to about so many facts."""
+
+CLUSTER_ROWS = 100_000_000
+"""The same where Spark counts: it holds them on many machines, and each statement takes its time to begin."""
 
 Progress = Callable[[str], None]
 
@@ -38,7 +46,9 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
     bins alone: profiling nights together, one by one or again gives the same rows.
     """
     schema = read_schema(home, spec.model)
-    with DuckDBEngine(home.root / "tmp" / f"{spec.model}.profile") as engine:
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(DuckDBEngine(home.root / "tmp" / f"{spec.model}.profile"))
+        spark = stack.enter_context(SparkEngine(session())) if on_spark(home, spec) else None
         bins = read_bins(home.bins_file(spec.model))
         if schema is not None:
             bins, backlog = _freeze(engine, home, spec, schema, bins, wanted)
@@ -46,8 +56,8 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
         else:
             todo = list(wanted)
         done = 0
-        for batch in _batches(home, spec.model, todo):
-            _profile(engine, home, spec, schema, bins, batch)
+        for batch in _batches(home, spec.model, todo, CLUSTER_ROWS if spark else BATCH_ROWS):
+            _profile(engine, spark, home, spec, schema, bins, batch)
             done += len(batch)
             if progress:
                 progress(f"profiled {done} of {len(todo)} nights")
@@ -56,12 +66,12 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
             write_bins(home.bins_file(spec.model), bins)
 
 
-def _batches(home: Home, model: str, todo: Sequence[dt.date]) -> Iterator[list[dt.date]]:
+def _batches(home: Home, model: str, todo: Sequence[dt.date], most: int) -> Iterator[list[dt.date]]:
     batch: list[dt.date] = []
     facts = 0
     for night in todo:
         size = sum(pq.read_metadata(home.lake_file(model, t, night)).num_rows for t in ("predictions", "label_facts"))
-        if batch and facts + size > BATCH_ROWS:
+        if batch and facts + size > most:
             yield batch
             batch, facts = [], 0
         batch.append(night)
@@ -165,20 +175,23 @@ def _frozen(
 
 def _profile(
     engine: DuckDBEngine,
+    spark: SparkEngine | None,
     home: Home,
     spec: ModelSpec,
     schema: Schema | None,
     bins: dict[str, Any] | None,
     batch: Sequence[dt.date],
 ) -> None:
+    """Write the profiles of some nights; the embedded engine writes them, whichever engine has counted."""
     if schema is None:
-        tables = {}
-        for name in COLUMNS:
-            engine.register(f"no_{name}", schema_of(None, name).empty_table())
-            tables[name] = f"select * from no_{name}"
+        tables = _registered(engine, {name: schema_of(None, name).empty_table() for name in COLUMNS})
     else:
         plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
-        tables = counted(engine, plan, count(engine, home, plan, batch))
+        if spark:
+            load_facts(spark, home, plan, batch)
+            tables = _registered(engine, summed(spark, plan))
+        else:
+            tables = counted(engine, plan, count(engine, home, plan, batch))
     for table, query in tables.items():
         engine.run(f"create or replace temp table profile_rows as {query}")
         for night in batch:
@@ -186,3 +199,10 @@ def _profile(
                 f"select * from profile_rows where arrival_date = date '{night.isoformat()}' order by all",
                 home.lake_file(spec.model, table, night),
             )
+
+
+def _registered(engine: DuckDBEngine, tables: Mapping[str, pa.Table]) -> dict[str, str]:
+    """SQL of profile tables that are there as rows."""
+    for name, rows in tables.items():
+        engine.register(f"rows_of_{name}", rows)
+    return {name: f"select * from rows_of_{name}" for name in tables}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.ingest.schema import Schema
-from mlobs_pipelines.ingest.segments import value_text
+from mlobs_pipelines.ingest.segments import is_value, value_text
 from mlobs_pipelines.profile.plan import Plan, output_columns
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -31,11 +31,11 @@ def segment_columns(spec: ModelSpec, schema: Schema, admitted: Mapping[str, Sequ
 
     def value(name: str) -> str:
         field = schema.field(name)
-        text = value_text(field, schema.fields[field])
+        kind = schema.fields[field]
         if admitted is None:
-            return f"coalesce({text}, '(missing)')"
-        known = ", ".join(sql.text(v) for v in admitted.get(name, ())) or "null"
-        return f"(case when {text} is null then '(missing)' when {text} in ({known}) then {text} else '(other)' end)"
+            return f"coalesce({value_text(field, kind)}, '(missing)')"
+        known = "".join(f" when {is_value(field, kind, v)} then {sql.text(v)}" for v in admitted.get(name, ()))
+        return f"(case when {sql.name(f'f_{field}')} is null then '(missing)'{known} else '(other)' end)"
 
     return [
         " || ' & ' || ".join(f"{sql.text(name + '=')} || {value(name)}" for name in cut) for cut in spec.segment_fields

@@ -59,8 +59,8 @@ def feature_query(engine: sql.Engine, spec: ModelSpec, name: str, bins: Mapping[
         coarse = None
     else:
         facts = "facts"
-        fine = f"coalesce({sql.bin_number(column, frozen['edges'])}, {absent})"
-        coarse = f"coalesce({sql.bin_number(column, frozen['coarse'])}, {absent})"
+        fine = f"coalesce({engine.bin_number(column, frozen['edges'])}, {absent})"
+        coarse = f"coalesce({engine.bin_number(column, frozen['coarse'])}, {absent})"
         z = standardised(column, frozen["center"], frozen["unit"])
         value = sql.fixed_point(z, SQUARE_BITS)
         value_sq = sql.fixed_point(f"{z} * {z}", SQUARE_BITS)
@@ -79,7 +79,7 @@ def feature_query(engine: sql.Engine, spec: ModelSpec, name: str, bins: Mapping[
     return f"select {', '.join(KEYS)}, segment, {sql.text(name)} as feature, bin, {', '.join(FEATURE_SUMS)} from ({profile})"
 
 
-def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
+def output_queries(engine: sql.Engine, spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
     """SQL for the profile of each output over the table ``facts``."""
     queries = []
     columns = output_sums(spec, bins)
@@ -90,7 +90,8 @@ def output_queries(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
         }
         sums = [_total(of.get(column, "0"), column) for column in columns]
         only = "not failed" if output.at_prediction else "not failed and sign <> 0"
-        profile = _grouped(f"(select * from facts where {only})", len(spec.segment_fields), output.bin, sums)
+        number = output.of if output.edges is None else engine.bin_number(output.of, output.edges)
+        profile = _grouped(f"(select * from facts where {only})", len(spec.segment_fields), number, sums)
         queries.append(
             f"select {', '.join(KEYS)}, segment, {sql.text(output.name)} as output, bin, {', '.join(columns)} from ({profile})"
         )
@@ -136,7 +137,7 @@ def summed(engine: sql.Engine, plan: Plan) -> dict[str, pa.Table]:
     spec, bins = plan.spec, plan.bins or {}
     queries = {
         "feature_profile": (feature_query(engine, spec, name, bins) for name in bins.get("features", {})),
-        "output_profile": output_queries(spec, bins) if bins else [],
+        "output_profile": output_queries(engine, spec, bins) if bins else [],
         "quality_profile": quality_queries(engine, spec, plan.schema.features),
         "traffic_profile": [traffic_query(spec)],
     }

@@ -38,7 +38,7 @@ _EXPECTED = {
 def explain(
     error: ValidationError, document: Document, file: str, language: type[SpecModel] = ModelSpec
 ) -> list[Problem]:
-    """Every problem of a spec, in the order of the file's lines. Values from the environment are not shown."""
+    """Every problem of a file, in the order of its lines. Values from the environment are not shown."""
     found: list[tuple[int, bool, Path, str]] = []
     for number, detail in enumerate(error.errors(include_url=False)[:MOST]):
         for path, message in _read(detail, document, language, guess=number < _GUESSED):
@@ -75,7 +75,8 @@ def _read(
     elif kind == "missing":
         yield path, "is missing" + (f" ({about})" if (about := _about(language, path)) else "")
     elif kind == "extra_forbidden":
-        yield path, f"is no key of {key_path(path[:-1]) or 'a spec'}{_suggestion(language, path) if guess else ''}"
+        suggestion = _suggestion(language, path) if guess else ""
+        yield path, f"is no key of {key_path(path[:-1]) or language.called}{suggestion}"
     elif kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         yield path, f"{shown} is not one of {', '.join(known)}{did_you_mean(written or '', known)}"

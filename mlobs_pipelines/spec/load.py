@@ -7,17 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from mlobs_pipelines.spec.document import LARGEST, Document, DocumentError, read
 from mlobs_pipelines.spec.errors import Problem, SpecError, key_path
 from mlobs_pipelines.spec.explain import explain
-from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.spec.model import ModelSpec, SpecModel
 from mlobs_pipelines.spec.schema import as_given
 from mlobs_pipelines.spec.values import nearest
 
 __all__ = ["expand_variables", "load_all", "load_spec", "nearest", "parse_spec", "resolve_source"]
+
+Language = TypeVar("Language", bound=SpecModel)
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*(::|://)")
 
@@ -42,8 +45,8 @@ def load_spec(path: Path) -> ModelSpec:
     Raises:
         SpecError: the file can't be read, holds no valid spec, or names another model than its own name does.
     """
-    shown = _shown(path)
-    spec, document = _parse(_text(path, shown), shown, os.environ)
+    shown = shown_path(path)
+    spec, document = _parse(read_text(path, shown), shown, os.environ)
     if spec.model != path.stem:
         message = (
             f"{spec.model!r} is not the file's name; write model: {path.stem}, or rename the file to {spec.model}.yaml"
@@ -64,14 +67,16 @@ def load_all(folder: Path) -> tuple[dict[str, ModelSpec], dict[str, SpecError]]:
     for path in _files(folder):
         if path.suffix != ".yaml":
             name = path.name if path.with_suffix(".yaml").exists() else path.stem
-            errors[name] = SpecError([Problem(_shown(path), None, "", f"is not read; rename it to {path.stem}.yaml")])
+            errors[name] = SpecError(
+                [Problem(shown_path(path), None, "", f"is not read; rename it to {path.stem}.yaml")]
+            )
             continue
         try:
             spec = load_spec(path)
             other = first.setdefault(spec.model.lower(), path)
             if other != path:
                 message = f"{spec.model!r} differs from the model of {other.name} by upper and lower case only"
-                raise SpecError([Problem(_shown(path), None, "model", message)])
+                raise SpecError([Problem(shown_path(path), None, "model", message)])
             specs[spec.model] = spec
         except SpecError as error:
             errors[path.stem] = error
@@ -106,7 +111,7 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _text(path: Path, shown: str) -> str:
+def read_text(path: Path, shown: str) -> str:
     """A file's text; never more than a little of a file that is too large, or of one that is no file."""
     try:
         if path.exists() and not path.is_file():
@@ -126,21 +131,31 @@ def _text(path: Path, shown: str) -> str:
 
 
 def _parse(text: str, file: str, environment: Mapping[str, str]) -> tuple[ModelSpec, Document]:
+    spec, document = parse_document(text, file, environment, ModelSpec)
+    spec._from_environment.update(document.expanded)
+    return spec, document
+
+
+def parse_document(
+    text: str, file: str, environment: Mapping[str, str], language: type[Language]
+) -> tuple[Language, Document]:
+    """What a text says in one of our languages, and where it says it.
+
+    Raises:
+        SpecError: every problem found, each with its line and key.
+    """
     try:
         document = read(text, environment)
     except DocumentError as error:
         raise SpecError([Problem(file, line, key_path(path), message) for line, path, message in error.found]) from None
     try:
-        spec = ModelSpec.model_validate(document.value)
+        return language.model_validate(document.value), document
     except ValidationError as error:
-        problems = explain(error, document, file)
-    else:
-        spec._from_environment.update(document.expanded)
-        return spec, document
+        problems = explain(error, document, file, language)
     raise SpecError(problems)  # outside of the except, whose error shows the values
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """A path as a person would type it: relative to here where it is below."""
     try:
         return str(path.relative_to(Path.cwd()))

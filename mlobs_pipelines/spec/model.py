@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -44,6 +44,7 @@ from mlobs_pipelines.spec.values import (
 
 __all__ = [
     "AlertSpec",
+    "Engine",
     "ExplainSpec",
     "FairnessSpec",
     "FeaturesSpec",
@@ -66,6 +67,7 @@ __all__ = [
 
 Task = Literal["binary", "multiclass", "regression"]
 Mode = Literal["off", "approve", "auto"]
+Engine = Literal["duckdb", "spark"]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
@@ -74,6 +76,8 @@ class SpecModel(BaseModel):
     """Base of every part of a spec: unknown keys are errors, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False, hide_input_in_errors=True)
+    called: ClassVar[str] = "a spec"
+    """What errors call a whole file of this language."""
 
 
 class PredictionsSpec(SpecModel):
@@ -305,6 +309,9 @@ class ModelSpec(SpecModel):
     timezone: Timezone = Field("UTC", description="Timezone of the model's dates and its schedule, e.g. Europe/Berlin.")
     schedule: Annotated[str, AfterValidator(check_cron)] = Field(
         "0 2 * * *", description="When the nightly run starts: a cron schedule of five fields, in `timezone`."
+    )
+    engine: Engine | None = Field(
+        None, description="What joins and counts rows; default: the home's engine, which is duckdb where none is set."
     )
     predictions: PredictionsSpec = Field(description="The logged predictions.")
     labels: LabelsSpec | None = Field(None, description="The labels; without them performance can't be measured.")

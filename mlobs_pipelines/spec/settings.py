@@ -7,14 +7,13 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from mlobs_pipelines.spec.document import DocumentError, read
-from mlobs_pipelines.spec.errors import Problem, SpecError, key_path
-from mlobs_pipelines.spec.explain import explain
-from mlobs_pipelines.spec.model import SpecModel
+from mlobs_pipelines.spec.errors import Problem, SpecError
+from mlobs_pipelines.spec.load import parse_document, read_text, shown_path
+from mlobs_pipelines.spec.model import Engine, ModelSpec, SpecModel
 from mlobs_pipelines.spec.values import Duration
 
 FILE = "mlobs.yaml"
@@ -44,8 +43,11 @@ def _options(value: Any) -> Any:
 
 
 class HomeSettings(SpecModel):
-    """What a home's settings file may say."""
+    """What a home's settings file may say; without one, or where it says nothing, the defaults hold."""
 
+    called: ClassVar[str] = "the settings"
+
+    engine: Engine = Field("duckdb", description="What joins and counts rows, where a model's file does not say.")
     storage: Annotated[str, AfterValidator(_storage)] | None = Field(
         None, description="URL of the object store that keeps the home's lake, store and log."
     )
@@ -55,6 +57,10 @@ class HomeSettings(SpecModel):
     storage_lease: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
         timedelta(minutes=1), description="After so long without a sign of life another machine may take a model over."
     )
+
+    def engine_of(self, spec: ModelSpec) -> Engine:
+        """What joins and counts a model's rows: the model's own word before the home's."""
+        return spec.engine or self.engine
 
 
 def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> HomeSettings:
@@ -74,22 +80,10 @@ def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> H
 
 
 def _load(path: Path, environment: Mapping[str, str]) -> HomeSettings:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         return HomeSettings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError([Problem(str(path), None, "", f"can't be read: {error}")]) from None
-    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+    shown = shown_path(path)
+    text = read_text(path, shown)
+    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return HomeSettings()
-    try:
-        document = read(text, environment)
-    except DocumentError as error:
-        raise SpecError(
-            [Problem(str(path), line, key_path(at), message) for line, at, message in error.found]
-        ) from None
-    try:
-        return HomeSettings.model_validate(document.value)
-    except ValidationError as error:
-        problems = explain(error, document, str(path), HomeSettings)
-    raise SpecError(problems)  # outside of the except, whose error shows the values
+    return parse_document(text, shown, environment, HomeSettings)[0]

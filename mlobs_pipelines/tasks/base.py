@@ -60,11 +60,6 @@ class Output:
     at_prediction: Mapping[str, str] = field(default_factory=dict)
     at_label: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def bin(self) -> str:
-        """SQL for the bin."""
-        return self.of if self.edges is None else sql.bin_number(self.of, self.edges)
-
 
 @dataclass(frozen=True)
 class View:

@@ -98,6 +98,13 @@ def test_poisoned_days_are_left_out_whole_or_in_their_segment(small):
     assert left == {1: {"DE"}, 2: {"DE"}, 3: {"DE", "NL"}, 4: set()}
 
 
+def test_a_poisoned_segment_of_numbers_is_found_by_value_however_it_is_written(small):
+    rewrite(small, "predictions", 3, lambda f: f.with_columns(f_a=pl.lit(12345678.5)))
+    for said, left in (("12345678.5", 0), ("1.23456785E7", 0), ("12345678", A_DAY), ("(other)", A_DAY)):
+        bad = [Poisoned(day(3), day(3), f"a={said}", "x")]
+        assert matured_rows(small, spec_of(small), day(3), day(3), LAST, bad).height == left
+
+
 def test_a_row_without_a_value_of_the_poisoned_segment_stays(small):
     rewrite(small, "predictions", 3, lambda f: f.with_columns(f_country=pl.lit(None, pl.String)))
     rows = matured_rows(small, spec_of(small), day(3), day(3), LAST, [Poisoned(day(3), day(3), "country=NL", "x")])

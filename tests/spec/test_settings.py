@@ -8,6 +8,7 @@ import pytest
 
 from mlobs_pipelines.spec.errors import SpecError
 from mlobs_pipelines.spec.settings import HomeSettings, load_settings
+from tests.spec.language import BINARY, parse
 
 
 @pytest.fixture
@@ -51,7 +52,8 @@ def test_the_environment_goes_before_the_file(given):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("storge: s3://x", r"mlobs.yaml:1: storge: .*; did you mean 'storage'\?"),
+        ("storge: s3://x", r"mlobs.yaml:1: storge: is no key of the settings; did you mean 'storage'\?"),
+        ("engine: sparc", r"mlobs.yaml:1: engine: 'sparc' is not one of duckdb, spark; did you mean 'spark'\?"),
         ("storage: bucket", r"mlobs.yaml:1: storage: 'bucket' is no URL; write for example s3://bucket/prefix"),
         ("storage: s3://x\nstorage_lease: soon", r"mlobs.yaml:2: storage_lease: 'soon' is not a duration"),
         ("storage_lease: 0s", r"mlobs.yaml:1: storage_lease: '0s' must be greater"),
@@ -63,3 +65,11 @@ def test_the_environment_goes_before_the_file(given):
 def test_what_is_wrong_is_told_with_file_line_and_key(given, text, said):
     with pytest.raises(SpecError, match=said):
         given(text)
+
+
+def test_a_model_goes_before_its_home(given):
+    home = given("engine: ${ENGINE}", ENGINE="spark")
+    assert home.engine_of(parse(BINARY)) == "spark"
+    assert home.engine_of(parse(BINARY + "engine: duckdb\n")) == "duckdb"
+    assert HomeSettings().engine_of(parse(BINARY)) == "duckdb"
+    assert HomeSettings().engine_of(parse(BINARY + "engine: spark\n")) == "spark"

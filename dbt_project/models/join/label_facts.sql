@@ -1,4 +1,4 @@
-{{ config(materialized='parquet_file', post_hook="{{ remember_nights() }}") }}
+{{ config(materialized='parquet_file' if target.type == 'duckdb' else 'table', post_hook="{{ remember_nights() }}") }}
 
 -- What is believed of a prediction changes when a label comes, when it is corrected, and, where silence means
 -- negative, at maturity. Each change is one or two facts: -1 for what was believed, +1 for what is believed now.

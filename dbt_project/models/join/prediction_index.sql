@@ -1,3 +1,4 @@
+{{ index() }}
 select
     {{ row_key(['prediction_id']) }} as number,
     version,
@@ -6,4 +7,4 @@ select
     arrival_date,
     failed
 from {{ ref('stg_predictions') }}
-where arrival_date in (select arrival_date from {{ ref('nights') }})
+where {{ indexed() }}

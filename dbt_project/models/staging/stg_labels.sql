@@ -3,4 +3,4 @@ select
     label,
     available_at,
     arrival_date
-from {{ lake('labels', 'select arrival_date from ' ~ run_table('nights')) }}
+from {{ arrivals('labels') }}

@@ -5,4 +5,4 @@ select
     event_date,
     arrival_date,
     failed
-from {{ lake('predictions', 'select arrival_date from ' ~ run_table('nights')) }}
+from {{ arrivals('predictions') }}
