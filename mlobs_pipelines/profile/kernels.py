@@ -6,11 +6,11 @@ the interpreter's lock. They give the same integers as the SQL of ``sums.py``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -30,11 +30,22 @@ _Loop = TypeVar("_Loop", bound=Callable[..., Any])
 
 
 def _compiled(loop: _Loop) -> _Loop:
-    """The loop as machine code, kept beside this file or in the user's cache where one of them can be written."""
-    try:
-        return cast("_Loop", numba.njit(nogil=True, cache=True)(loop))
-    except RuntimeError:  # neither can: compiled anew in each process
-        return cast("_Loop", numba.njit(nogil=True)(loop))
+    """The loop as machine code from its first call on, kept beside this file or in the user's cache, if one can be written."""
+
+    @functools.cache
+    def machine_code() -> Callable[..., Any]:
+        import numba
+
+        try:
+            return cast("Callable[..., Any]", numba.njit(nogil=True, cache=True)(loop))
+        except RuntimeError:  # nowhere to keep it: compiled anew in each process
+            return cast("Callable[..., Any]", numba.njit(nogil=True)(loop))
+
+    @functools.wraps(loop)
+    def call(*arguments: Any) -> Any:
+        return machine_code()(*arguments)
+
+    return cast("_Loop", call)
 
 
 @dataclass(frozen=True)
