@@ -13,6 +13,7 @@ import polars as pl
 
 from mlobs_pipelines.measure.daily import DailySums
 from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
+from mlobs_pipelines.measure.known import united, without
 from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
 from mlobs_pipelines.measure.rows import day_number
@@ -171,7 +172,8 @@ class History:
         groups = Groups.of(frames, intake_roles(profiles.intake))
         predicted, labeled = _earliest(frames[3], frames[1], first, last, max(spec.monitors.window_days))
         features, quality = (Coded.of(f, groups, predicted, last) for f in (frames[0], frames[2]))
-        outputs, traffic = (Coded.of(f, groups, labeled, last) for f in (frames[1], frames[3]))
+        traffic = Coded.of(frames[3], groups, labeled, last)
+        outputs = Coded.of(united(frames[1], first, "bin"), groups, labeled, last)
         task = task_of(spec)
         names = list(schema["features"])
         one = np.zeros(1, np.int64)
@@ -196,8 +198,9 @@ class History:
                 slots, slot = np.arange(view.slots), np.zeros(len(bin_), np.int64)
                 slot[mine] = view.slot(bin_[mine])
             found[name] = outputs.sums(slot, slots, view.sums, mine, since=first)
-        delay = outputs.arrival - outputs.day
-        mine = output == listed.index(views["totals"].output) if views else np.zeros(len(delay), np.bool_)
+        nightly = Coded.of(without(frames[1], "bin"), groups, labeled, last)
+        delay = nightly.arrival - nightly.day
+        mine = codes_of(nightly.frame, "output", [views["totals"].output] if views else []) >= 0
         delays = np.unique(delay[mine])
         return History(
             groups=groups,
@@ -226,7 +229,7 @@ class History:
             ),
             views=views,
             outputs=found,
-            delays=outputs.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
+            delays=nightly.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
             predictions=traffic.facts(first),
             labels=outputs.facts(first, _about_labels(outputs)),
         )
