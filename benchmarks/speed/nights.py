@@ -29,6 +29,8 @@ from mlobs_pipelines.store.layout import LAKE_TABLES, STORE_TABLES, Home
 
 ALONE = 7
 """Nights that are run one by one, at the beginning and at the end of a history."""
+SIZED = 3
+"""Nights of the homes whose sizes are told."""
 DELAY, LATEST = 12.0, 45
 """Days that labels of a history come late: on average, and at most."""
 
@@ -103,10 +105,10 @@ def history(root: Path, rows: int, nights: int, columns: int) -> None:
 def sizes(root: Path, rows: int, columns: int) -> None:
     """What the last of some nights leaves, of a model with few rows and of one with many."""
     for n in (rows, 10 * rows):
-        log = Workload(n, ALONE, columns, delay=DELAY, latest=LATEST)
+        log = Workload(n, SIZED, columns, delay=DELAY, latest=LATEST)
         folder = made(root / f"rows-{n}", log)
         run(folder, log.dates[0], log.dates[-1])
-        print(f"{n:,} rows a night, night {ALONE}: {left(Home(folder), log.dates[-1])}")
+        print(f"{n:,} rows a night, night {SIZED}: {left(Home(folder), log.dates[-1])}")
 
 
 def made(root: Path, log: Workload) -> Path:

@@ -20,18 +20,18 @@ SPARSE = 4
 """Places per row up to which rows are added up in a table of all places that there may be, and not by sorting them."""
 
 
-def summed(key: Ints, size: int, rows: Ints, columns: Mapping[str, Ints]) -> tuple[Ints, dict[str, Ints]]:
+def summed(key: Ints, size: int, columns: Mapping[str, Ints], rows: Ints | None = None) -> tuple[Ints, dict[str, Ints]]:
     """The distinct keys, ascending, and for each the sums of the columns over its rows.
 
     Args:
         key: of each row, from 0 to ``size - 1``.
         size: keys that there may be.
-        rows: each row's place in the columns.
         columns: what is summed.
+        rows: each row's place in the columns; default: they run over the rows.
     """
     if size > SPARSE * len(key):
         order = np.argsort(key)  # equal keys are added up: their order does not matter
-        ascending, taken = key[order], rows[order]
+        ascending, taken = key[order], order if rows is None else rows[order]
         first = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
         return ascending[first], {name: np.add.reduceat(x[taken], first) for name, x in columns.items()}
     there = np.zeros(size, np.bool_)
@@ -40,7 +40,7 @@ def summed(key: Ints, size: int, rows: Ints, columns: Mapping[str, Ints]) -> tup
     sums = {}
     for name, x in columns.items():
         table = np.zeros(size, np.int64)
-        np.add.at(table, key, x[rows])
+        np.add.at(table, key, x if rows is None else x[rows])
         sums[name] = table[found]
     return found, sums
 
@@ -84,7 +84,7 @@ class DailySums:
         low, early = int(day.min()), int(arrival.min())
         days, nights, width = int(day.max()) - low + 1, int(arrival.max()) - early + 1, len(slots)
         key = ((group * days + (day - low)) * nights + (arrival - early)) * width + slot
-        found, sums = summed(key, (int(group.max()) + 1) * days * nights * width, rows, columns)
+        found, sums = summed(key, (int(group.max()) + 1) * days * nights * width, columns, rows)
         rest, slot = np.divmod(found, width)
         rest, arrival = np.divmod(rest, nights)
         group, day = np.divmod(rest, days)

@@ -35,8 +35,7 @@ def united(frame: pl.DataFrame, first: int, by: str) -> pl.DataFrame:
     bins = early[by].to_numpy().astype(np.int64)
     low, width = int(bins.min()), int(bins.max() - bins.min()) + 1
     columns = {name: early[name].fill_null(0).to_numpy() for name in sums}
-    places = np.arange(early.height)
-    found, totals = summed(number * width + (bins - low), heads.height * width, places, columns)
+    found, totals = summed(number * width + (bins - low), heads.height * width, columns)
     keys = heads[found // width].with_columns(
         pl.Series(by, found % width + low).cast(early.schema[by]),
         pl.lit(first - 1, pl.Int32).cast(pl.Date).alias(ARRIVAL),

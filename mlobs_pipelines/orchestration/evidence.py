@@ -101,7 +101,7 @@ def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[Point]:
     written = [home.store_file("metrics", spec.model, night) for night in nights(folder) if night <= last]
     days = max(spec.monitors.window_days)
     found = _rows(
-        written[-2 * SHOWN_NIGHTS :],
+        written[-SHOWN_NIGHTS:],  # in which all that was said of the windows that are shown is
         "select window_end, arg_max_null(value, as_of), arg_max_null(lower, as_of), arg_max_null(upper, as_of) "
         f"from {{files}} where metric = '{HEADLINE[spec.task]}' and subject = '' and segment = '' and version = '' "
         f"and role = 'production' and window_end - window_start = {days - 1} group by 1 order by 1",
