@@ -169,11 +169,11 @@ class History:
         """Encode the profiles, leaving out what no window of the nights can hold."""
         first, last = day_number(nights[0]), day_number(nights[-1])
         frames = [events(f) for f in (profiles.features, profiles.outputs, profiles.quality, profiles.traffic)]
+        nightly, frames[1] = without(frames[1], "bin"), united(frames[1], first, "bin")
         groups = Groups.of(frames, intake_roles(profiles.intake))
         predicted, labeled = _earliest(frames[3], frames[1], first, last, max(spec.monitors.window_days))
         features, quality = (Coded.of(f, groups, predicted, last) for f in (frames[0], frames[2]))
-        traffic = Coded.of(frames[3], groups, labeled, last)
-        outputs = Coded.of(united(frames[1], first, "bin"), groups, labeled, last)
+        outputs, traffic, totals = (Coded.of(f, groups, labeled, last) for f in (frames[1], frames[3], nightly))
         task = task_of(spec)
         names = list(schema["features"])
         one = np.zeros(1, np.int64)
@@ -198,9 +198,8 @@ class History:
                 slots, slot = np.arange(view.slots), np.zeros(len(bin_), np.int64)
                 slot[mine] = view.slot(bin_[mine])
             found[name] = outputs.sums(slot, slots, view.sums, mine, since=first)
-        nightly = Coded.of(without(frames[1], "bin"), groups, labeled, last)
-        delay = nightly.arrival - nightly.day
-        mine = codes_of(nightly.frame, "output", [views["totals"].output] if views else []) >= 0
+        delay = totals.arrival - totals.day
+        mine = codes_of(totals.frame, "output", [views["totals"].output] if views else []) >= 0
         delays = np.unique(delay[mine])
         return History(
             groups=groups,
@@ -229,7 +228,7 @@ class History:
             ),
             views=views,
             outputs=found,
-            delays=nightly.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
+            delays=totals.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
             predictions=traffic.facts(first),
             labels=outputs.facts(first, _about_labels(outputs)),
         )
