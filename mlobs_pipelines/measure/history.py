@@ -188,8 +188,13 @@ class History:
         views = task.views(bins) if bins is not None and bins.get("outputs") else {}
         listed = sorted({view.output for view in views.values()})
         output, bin_ = codes_of(outputs.frame, "output", listed), outputs["bin"]
+        of_total = codes_of(totals.frame, "output", listed)
         found = {}
         for name, view in views.items():
+            if view.slot is not None and view.slots == 1:
+                mine = of_total == listed.index(view.output)
+                found[name] = totals.sums(np.zeros_like(of_total), one, view.sums, mine, since=first)
+                continue
             mine = output == listed.index(view.output)
             if view.slot is None:
                 slots = np.unique(bin_[mine])
@@ -199,7 +204,7 @@ class History:
                 slot[mine] = view.slot(bin_[mine])
             found[name] = outputs.sums(slot, slots, view.sums, mine, since=first)
         delay = totals.arrival - totals.day
-        mine = codes_of(totals.frame, "output", [views["totals"].output] if views else []) >= 0
+        mine = of_total == listed.index(views["totals"].output) if views else np.zeros(len(delay), np.bool_)
         delays = np.unique(delay[mine])
         return History(
             groups=groups,
