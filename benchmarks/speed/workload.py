@@ -40,6 +40,8 @@ class Workload:
     latest: int = 2
     reference_rows: int = 100_000
     seed: int = 7
+    backlog: int = 0
+    """Days of predictions that were logged before the first night: it takes them in, with the labels known by then."""
 
     @property
     def numeric(self) -> list[str]:
@@ -52,6 +54,11 @@ class Workload:
     @property
     def dates(self) -> list[dt.date]:
         return [FIRST + dt.timedelta(days=i) for i in range(self.nights)]
+
+    @property
+    def logged(self) -> list[dt.date]:
+        """The days of the predictions."""
+        return [FIRST + dt.timedelta(days=i) for i in range(-self.backlog, self.nights)]
 
     @property
     def last_arrival(self) -> dt.date:
@@ -69,7 +76,7 @@ def write(root: Path, work: Workload) -> None:
     pq.write_table(_table(reference | {"label": labels}), data / "reference.parquet", compression="zstd")
     late: dict[dt.date, list[pa.Table]] = {}
     number = 0
-    for date in work.dates:
+    for date in work.logged:
         parts = []
         for n in _blocks(work.rows):
             block, truth = _block(rng, work, n)
@@ -78,11 +85,13 @@ def write(root: Path, work: Workload) -> None:
             ids = _ids(work.seed, number, n)
             number += n
             version = pa.DictionaryArray.from_arrays(pa.array((rng.random(n) < 0.2).astype("i4")), pa.array(["1", "2"]))
-            keys = {"prediction_id": ids, "event_time": pa.array(at, pa.timestamp("us")), "model_version": version}
+            keys = {"prediction_id": ids, "event_time": _times(at), "model_version": version}
+            if work.backlog:
+                keys["logged_at"] = _times(np.maximum(at, _micros(FIRST)))
             parts.append(_table(keys | block))
             delay = np.minimum(rng.exponential(work.delay, n), work.latest - 1e-6) if work.delay else np.zeros(n)
-            known = at + (delay * DAY_US).astype("i8")
-            told = pa.table({"prediction_id": ids, "label": truth, "known_at": pa.array(known, pa.timestamp("us"))})
+            known = np.maximum(at + (delay * DAY_US).astype("i8"), _micros(FIRST))
+            told = pa.table({"prediction_id": ids, "label": truth, "known_at": _times(known)})
             nights = known // DAY_US
             for night in np.unique(nights):
                 late.setdefault(dt.date(1970, 1, 1) + dt.timedelta(days=int(night)), []).append(
@@ -110,6 +119,7 @@ def spec(work: Workload) -> dict[str, Any]:
             "source": "data/predictions/*.parquet",
             "id": "prediction_id",
             "time": "event_time",
+            **({"arrived_at": "logged_at"} if work.backlog else {}),
             "version": "model_version",
             "score": "score",
         },
@@ -136,6 +146,10 @@ def _blocks(rows: int) -> Iterator[int]:
 
 def _micros(date: dt.date) -> int:
     return (date - dt.date(1970, 1, 1)).days * DAY_US
+
+
+def _times(micros: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array(micros, pa.timestamp("us"))
 
 
 def _ids(seed: int, first: int, n: int) -> pa.Array:

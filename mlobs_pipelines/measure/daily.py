@@ -16,6 +16,35 @@ SPAN = 10_000_000
 """More days than any calendar holds."""
 
 
+SPARSE = 4
+"""Places per row up to which rows are added up in a table of all places that there may be, and not by sorting them."""
+
+
+def summed(key: Ints, size: int, columns: Mapping[str, Ints], rows: Ints | None = None) -> tuple[Ints, dict[str, Ints]]:
+    """The distinct keys, ascending, and for each the sums of the columns over its rows.
+
+    Args:
+        key: of each row, from 0 to ``size - 1``.
+        size: keys that there may be.
+        columns: what is summed.
+        rows: each row's place in the columns; default: they run over the rows.
+    """
+    if size > SPARSE * len(key):
+        order = np.argsort(key)  # equal keys are added up: their order does not matter
+        ascending, taken = key[order], order if rows is None else rows[order]
+        first = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+        return ascending[first], {name: np.add.reduceat(x[taken], first) for name, x in columns.items()}
+    there = np.zeros(size, np.bool_)
+    there[key] = True
+    found = np.flatnonzero(there)
+    sums = {}
+    for name, x in columns.items():
+        table = np.zeros(size, np.int64)
+        np.add.at(table, key, x if rows is None else x[rows])
+        sums[name] = table[found]
+    return found, sums
+
+
 @dataclass(frozen=True)
 class DailySums:
     """Integer sums by (group, event day, arrival, slot), in that order, each combination once.
@@ -52,22 +81,15 @@ class DailySums:
         if len(group) == 0:
             none = np.zeros(0, np.int64)
             return DailySums(slots, none, none, none, none, dict.fromkeys(columns, none), none)
-        d, a, s = day - day.min(), arrival - arrival.min(), len(slots)
-        key = ((group * (int(d.max()) + 1) + d) * (int(a.max()) + 1) + a) * s + slot
-        order = np.argsort(key)  # equal keys are added up: their order does not matter
-        key = key[order]
-        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-        kept = order[first]
-        taken = rows[order]
-        return DailySums(
-            slots,
-            group[kept],
-            day[kept],
-            arrival[kept],
-            slot[kept],
-            {name: np.add.reduceat(x[taken], first) for name, x in columns.items()},
-            group[kept] * SPAN + day[kept],
-        )
+        low, early = int(day.min()), int(arrival.min())
+        days, nights, width = int(day.max()) - low + 1, int(arrival.max()) - early + 1, len(slots)
+        key = ((group * days + (day - low)) * nights + (arrival - early)) * width + slot
+        found, sums = summed(key, (int(group.max()) + 1) * days * nights * width, columns, rows)
+        rest, slot = np.divmod(found, width)
+        rest, arrival = np.divmod(rest, nights)
+        group, day = np.divmod(rest, days)
+        day, arrival = day + low, arrival + early
+        return DailySums(slots, group, day, arrival, slot, sums, group * SPAN + day)
 
     def rows_about(self, cells: Cells, night: int) -> Ints:
         """Places of the rows that may matter to windows, by group."""

@@ -13,6 +13,7 @@ import polars as pl
 
 from mlobs_pipelines.measure.daily import DailySums
 from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
+from mlobs_pipelines.measure.known import united, without
 from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
 from mlobs_pipelines.measure.rows import day_number
@@ -168,10 +169,11 @@ class History:
         """Encode the profiles, leaving out what no window of the nights can hold."""
         first, last = day_number(nights[0]), day_number(nights[-1])
         frames = [events(f) for f in (profiles.features, profiles.outputs, profiles.quality, profiles.traffic)]
+        nightly, frames[1] = without(frames[1], "bin"), united(frames[1], first, "bin")
         groups = Groups.of(frames, intake_roles(profiles.intake))
         predicted, labeled = _earliest(frames[3], frames[1], first, last, max(spec.monitors.window_days))
         features, quality = (Coded.of(f, groups, predicted, last) for f in (frames[0], frames[2]))
-        outputs, traffic = (Coded.of(f, groups, labeled, last) for f in (frames[1], frames[3]))
+        outputs, traffic, totals = (Coded.of(f, groups, labeled, last) for f in (frames[1], frames[3], nightly))
         task = task_of(spec)
         names = list(schema["features"])
         one = np.zeros(1, np.int64)
@@ -186,8 +188,13 @@ class History:
         views = task.views(bins) if bins is not None and bins.get("outputs") else {}
         listed = sorted({view.output for view in views.values()})
         output, bin_ = codes_of(outputs.frame, "output", listed), outputs["bin"]
+        of_total = codes_of(totals.frame, "output", listed)
         found = {}
         for name, view in views.items():
+            if view.slot is not None and view.slots == 1:
+                mine = of_total == listed.index(view.output)
+                found[name] = totals.sums(np.zeros_like(of_total), one, view.sums, mine, since=first)
+                continue
             mine = output == listed.index(view.output)
             if view.slot is None:
                 slots = np.unique(bin_[mine])
@@ -196,8 +203,8 @@ class History:
                 slots, slot = np.arange(view.slots), np.zeros(len(bin_), np.int64)
                 slot[mine] = view.slot(bin_[mine])
             found[name] = outputs.sums(slot, slots, view.sums, mine, since=first)
-        delay = outputs.arrival - outputs.day
-        mine = output == listed.index(views["totals"].output) if views else np.zeros(len(delay), np.bool_)
+        delay = totals.arrival - totals.day
+        mine = of_total == listed.index(views["totals"].output) if views else np.zeros(len(delay), np.bool_)
         delays = np.unique(delay[mine])
         return History(
             groups=groups,
@@ -226,7 +233,7 @@ class History:
             ),
             views=views,
             outputs=found,
-            delays=outputs.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
+            delays=totals.sums(np.searchsorted(delays, delay), delays, ["labeled"], mine),
             predictions=traffic.facts(first),
             labels=outputs.facts(first, _about_labels(outputs)),
         )

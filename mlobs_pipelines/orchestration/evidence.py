@@ -13,7 +13,7 @@ from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home, nights
 from mlobs_pipelines.tasks import HEADLINE
 
-SHOWN_NIGHTS = 60
+SHOWN_NIGHTS, SHOWN_ROWS = 60, 10
 
 _WIDTH, _HEIGHT, _PAD = 640, 120, 22
 
@@ -101,7 +101,7 @@ def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[Point]:
     written = [home.store_file("metrics", spec.model, night) for night in nights(folder) if night <= last]
     days = max(spec.monitors.window_days)
     found = _rows(
-        written[-2 * SHOWN_NIGHTS :],
+        written[-SHOWN_NIGHTS:],  # in which all that was said of the windows that are shown is
         "select window_end, arg_max_null(value, as_of), arg_max_null(lower, as_of), arg_max_null(upper, as_of) "
         f"from {{files}} where metric = '{HEADLINE[spec.task]}' and subject = '' and segment = '' and version = '' "
         f"and role = 'production' and window_end - window_start = {days - 1} group by 1 order by 1",
@@ -113,8 +113,10 @@ def mart(home: Home, model: str, name: str) -> tuple[int, str]:
     """A model's rows in one of the snapshot's marts: how many, and the first of them as a Markdown table."""
     from mlobs_pipelines.store.read import query
 
-    rows = query(home, f"select * exclude (model) from {name} where model = '{model}'")
-    return rows.height, markdown_table(rows.columns, rows.head(10).rows())
+    mine = f"from {name} where model = '{model}'"
+    count: int = query(home, f"select count(*) {mine}").item()
+    rows = query(home, f"select * exclude (model) {mine} limit {SHOWN_ROWS}")
+    return count, markdown_table(rows.columns, rows.rows())
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -29,7 +29,10 @@ from mlobs_pipelines.store.layout import Home
 Progress = Callable[[str], None]
 
 TOGETHER = 14
-"""Nights of a long run that are profiled, and measured, together: memory is bounded by them, not by the run."""
+"""Nights of a long run that are measured together: memory is bounded by them, not by the run."""
+
+COUNTED_TOGETHER = 7
+"""Nights that are profiled together; labels that came on each of them over weeks leave a profile for each of those days."""
 
 JUDGED = ("metrics", "signals", "causes", "incidents")
 """Tables that a night's judgement writes; the last one is what the next night builds on."""
@@ -70,7 +73,7 @@ def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Pr
     unfinished = _unfinished(home, spec, nights)
     left = unfinished.left("profile", affected)
     pace = Pace("profiled", len(left), progress)
-    for chunk in _chunks(left):
+    for chunk in _chunks(left, COUNTED_TOGETHER):
         profile_nights(home, spec, chunk)
         unfinished.note("profile", chunk)
         pace.tell(len(chunk))
@@ -86,7 +89,7 @@ def measure(
     pace = Pace("measured", len(left), progress)
     past = Past(home, spec)
     written = {}
-    for chunk in _chunks(left):
+    for chunk in _chunks(left, TOGETHER):
         inputs = load_profiles(home, spec, chunk)
         for night, measured in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, chunk, run_id):
             before, open_ = past.signals(night), past.incidents(night)
@@ -142,6 +145,6 @@ def _unfinished(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> Unfin
     return Unfinished.of(home, spec, nights, noting=len(nights) > TOGETHER)
 
 
-def _chunks(nights: Sequence[dt.date]) -> Iterator[Sequence[dt.date]]:
-    for first in range(0, len(nights), TOGETHER):
-        yield nights[first : first + TOGETHER]
+def _chunks(nights: Sequence[dt.date], most: int) -> Iterator[Sequence[dt.date]]:
+    for first in range(0, len(nights), most):
+        yield nights[first : first + most]

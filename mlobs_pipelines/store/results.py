@@ -26,6 +26,9 @@ from mlobs_pipelines.store.load import COLUMNS, create, load
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.marts import Marts, definitions
 
+BEHIND = 3
+"""Nights that the back may lack; where it lacks more, after a backfill, a copy of the front is sooner up to date."""
+
 
 class PublishError(UserError):
     """The snapshot could not be made; the store itself is untouched."""
@@ -74,9 +77,10 @@ def _is_current(look: Look, file: Path) -> bool:
 
 def _bring_up_to_date(look: Look, files: DoubleBuffer) -> None:
     """Make the back hold what the store holds: the cheapest way that does it."""
-    if files.free() and _updated(look, files.back):
+    shown = files.front.exists()
+    if files.free() and _updated(look, files.back, BEHIND if shown else None):
         return
-    if files.front.exists():
+    if shown:
         files.copy()
         if _updated(look, files.back):
             return
@@ -85,23 +89,28 @@ def _bring_up_to_date(look: Look, files: DoubleBuffer) -> None:
     _update(look, files.back)
 
 
-def _updated(look: Look, file: Path) -> bool:
-    """Bring a file up to date, if it is as it was left here; one that is not, or is broken, is easily made again."""
+def _updated(look: Look, file: Path, behind: int | None = None) -> bool:
+    """Bring a file up to date, if it is as it was left here; one that is not, or is broken, is easily made again.
+
+    One that lacks more than ``behind`` nights is left as it is, too.
+    """
     try:
-        return _update(look, file)
+        return _update(look, file, behind)
     except Error as error:
         if disk_full(error):
             raise
         return False
 
 
-def _update(look: Look, file: Path) -> bool:
+def _update(look: Look, file: Path, behind: int | None = None) -> bool:
     with _attached(look.home, file) as engine:
         if not _sealed(engine, file):
             return False
         found = changes(engine, look, "warehouse")
         if not found:
             return True
+        if behind is not None and max(map(len, found.new.values()), default=0) > behind:
+            return False
         # Statement by statement: DuckDB 2.0 may crash on reading what the same transaction has taken out and put in.
         # A file that was left half done is not sealed.
         load(engine, look.home, found)

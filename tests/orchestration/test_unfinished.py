@@ -26,6 +26,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "TOGETHER", 2)
+    monkeypatch.setattr(steps, "COUNTED_TOGETHER", 2)
 
 
 @pytest.fixture
@@ -134,6 +135,7 @@ def test_nights_in_parts_and_one_by_one_give_the_same(
     assert any(line.startswith("measured 3 of 5 nights, about") for line in told)
 
     monkeypatch.setattr(steps, "TOGETHER", 14)
+    monkeypatch.setattr(steps, "COUNTED_TOGETHER", 14)
     steps.run_nights(five_days, spec, NIGHTS)
     assert digest(five_days, spec.model) == in_parts
     for night in NIGHTS:
