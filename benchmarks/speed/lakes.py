@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.speed.workload import FIRST, MODEL, Workload, write
+from mlobs_pipelines.ingest.accepted import COMPRESSION
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.spec.model import ModelSpec
@@ -45,7 +46,7 @@ def _write_lake(home: Home, work: Workload) -> None:
         def copy(table: str, night: dt.date, query: str) -> None:
             path = home.lake_file(MODEL, table, night)
             path.parent.mkdir(parents=True, exist_ok=True)
-            engine.execute(f"copy ({query}) to '{path}' (format parquet, compression zstd)")
+            engine.execute(f"copy ({query}) to '{path}' (format parquet, compression {COMPRESSION})")
 
         values = "select * from (values ('device', 'd'), ('region', 'r')) v(field, letter), range({n}) r(i)"
         admitted = values.format(n=6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,6 +89,19 @@ def staged(relation: str, stages: Iterable[Stage]) -> str:
     return relation
 
 
+def needed(stages: Sequence[Stage], expressions: Iterable[str]) -> list[Stage]:
+    """The stages without columns that the expressions are not made of: to plan those took longer than to compute the rest."""
+    words = set(_WORD.findall(" ".join(expressions)))
+    kept: list[Stage] = []
+    for stage in reversed(stages):
+        used = {column: expression for column, expression in stage.items() if column in words}
+        if used:
+            kept.append(used)
+            words.update(_WORD.findall(" ".join(used.values())))
+    return kept[::-1]
+
+
+_WORD = re.compile(r"\w+")
 _ODD = range(21, 1, -2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -145,8 +146,14 @@ def _found(
 
 
 def _by_row_group(paths: Sequence[Path], nights: Sequence[dt.date], found: pa.Table) -> Iterator[Batch]:
-    night, row = _days(found.column("night")), found.column("row").to_numpy()
-    order = np.lexsort((row, night)) if len(nights) > 1 else np.argsort(row, kind="stable")
+    row = found.column("row").to_numpy()
+    if len(nights) > 1:
+        night = _days(found.column("night"))
+        order = np.lexsort((row, night))
+        bounds_of_nights = np.searchsorted(night[order], [(date - _EPOCH).days for date in nights] + [2**31 - 1])
+    else:
+        order = np.argsort(row, kind="stable")
+        bounds_of_nights = np.array([0, len(order)])
     label = found.column("label").combine_chunks()
     arrival, sign = _days(found.column("arrival_date")), found.column("sign").to_numpy()
 
@@ -159,9 +166,8 @@ def _by_row_group(paths: Sequence[Path], nights: Sequence[dt.date], found: pa.Ta
     rows: list[Places] = []
     facts: list[Places] = []
     held = 0
-    for path, date in zip(paths, nights, strict=True):
-        day = (date - _EPOCH).days
-        mine = order[slice(*np.searchsorted(night[order], [day, day + 1]))]
+    for path, (first, end_of_night) in zip(paths, pairwise(bounds_of_nights), strict=True):
+        mine = order[first:end_of_night]
         sizes = _row_groups(path)
         end = np.cumsum(sizes, dtype=np.int64)
         bounds = np.searchsorted(row[mine], np.concatenate([[0], end]))

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,8 @@ from mlobs_pipelines.tasks.base import OCTAVE_BINS, SQUARE_BITS, STANDARD_LIMIT,
 KEYS = ("arrival_date", "event_date", "version", "role")
 AHEAD = 2
 """Batches that wait for each worker."""
+MOST_TEXTS = 100_000
+"""Texts of a field's values that a worker remembers."""
 
 
 def count(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt.date]) -> list[Rows]:
@@ -106,6 +109,7 @@ class _Worker:
         self.narrow = [*KEYS, "failed", "latency_ms", "invalid_fields", *output_columns(plan.spec)]
         self.columns = list(dict.fromkeys([*self.narrow, *of_segments, *(f.column for f in plan.features)]))
         self.statement = self._statement()
+        self.texts: dict[str, dict[Any, str]] = {}
 
     def _statement(self) -> str:
         """SQL for the numbers that outputs and sums need of each row, in the rows' order."""
@@ -119,12 +123,15 @@ class _Worker:
         if not self.labels:
             wanted[LATENCY] = LATENCY
         listed = ", ".join(f"{of} as {sql.name(name)}" for name, of in wanted.items())
-        return f"select {listed} from {sql.staged('facts_of_batch', plan.stages)}"
+        stages = sql.needed(plan.stages, wanted.values())
+        return f"select {listed or '1'} from {sql.staged('facts_of_batch', stages)}"
 
     def add(self, batch: Batch) -> None:
         """Count one batch."""
         table = batch.read(self.columns, self.categories)
         rows = batch.labels.rows if batch.labels else None
+        if rows is not None and len(rows) == table.num_rows and np.array_equal(rows, np.arange(len(rows))):
+            rows = None  # every row has one label
         narrow = table.select(self.narrow)
         if rows is not None:
             narrow = narrow.take(pa.array(rows))
@@ -142,7 +149,7 @@ class _Worker:
             placed, sign = placed[served], sign[served]
             numbers = numbers.take(pa.array(served))
             rows = served if rows is None else rows[served]
-        invalid = self._invalid(served)
+        invalid = self._invalid(served) if narrow.column("invalid_fields").null_count < narrow.num_rows else {}
         self._outputs(numbers, placed, sign)
         weights = self._weights(numbers, sign)
         for feature in self.plan.features:
@@ -173,10 +180,19 @@ class _Worker:
         return found
 
     def _texts(self, values: pa.Array, stored: str) -> list[str]:
-        """A field's values as segments name them."""
-        self.engine.register("values_of_field", pa.table({f"f_{stored}": values}))
-        text = value_text(stored, self.plan.schema.fields[stored])
-        return [str(value) for (value,) in self.engine.rows(f"select {text} from values_of_field")]
+        """A field's values as segments name them. Batches have most of them in common: each is asked for once."""
+        known = self.texts.get(stored, {})
+        if len(known) > MOST_TEXTS:
+            known = {}
+        listed = values.to_pylist()
+        unknown = [value for value in listed if value not in known]
+        if unknown:
+            self.engine.register("values_of_field", pa.table({f"f_{stored}": pa.array(unknown, values.type)}))
+            text = value_text(stored, self.plan.schema.fields[stored])
+            named = self.engine.rows(f"select {text} from values_of_field")
+            known |= {value: str(name) for value, (name,) in zip(unknown, named, strict=True)}
+        self.texts[stored] = known
+        return [known[value] for value in listed]
 
     def _invalid(self, served: npt.NDArray[np.intp] | None) -> dict[str, npt.NDArray[np.intp]]:
         """For each field, which of the served rows had something that could not be conformed."""
