@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 TOGETHER = 14
 """Nights of a long run that are measured together: memory is bounded by them, not by the run."""
 
-COUNTED_TOGETHER = 7
+COUNTED_TOGETHER = 4
 """Nights that are profiled together; labels that came on each of them over weeks leave a profile for each of those days."""
 
 JUDGED = ("metrics", "signals", "causes", "incidents")
