@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlobs_pipelines.engine import sql
@@ -27,10 +28,10 @@ def write_reference(
     Args:
         relation: rows with the lake's columns of outputs and fields, and ``label``; what is absent is null.
     """
-    plan = Plan(spec, schema, bins, _values(engine, spec, schema, relation))
     scratch = home.root / "tmp" / f"{spec.model}.profile" / "reference.parquet"
     try:
         engine.copy(_as_predictions(engine, spec, schema, relation), scratch)
+        plan = Plan(spec, schema, bins, _values(engine, spec, schema, scratch))
         rows = count_file(plan, scratch)
     finally:
         scratch.unlink(missing_ok=True)
@@ -41,21 +42,20 @@ def write_reference(
             engine.write(dated, home.reference_file(spec.model, table))
 
 
-def _values(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str) -> dict[str, list[str]]:
-    """The values of each segment field that the reference has, by the name the spec gives it."""
-    present = _columns(engine, relation)
+def _values(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, rows: Path) -> dict[str, list[str]]:
+    """The values of each segment field that a file of predictions has, by the name the spec gives it."""
     found = {}
     for name in dict.fromkeys(name for cut in spec.segment_fields for name in cut):
         field = schema.field(name)
         text = value_text(field, schema.fields[field])
-        query = f"select distinct {text} as value from {relation} where {text} is not null order by 1"
-        found[name] = [value for (value,) in engine.rows(query)] if f"f_{field}" in present else []
+        query = f"select distinct {text} as value from {engine.scan([rows])} where {text} is not null order by 1"
+        found[name] = [value for (value,) in engine.rows(query)]
     return found
 
 
 def _as_predictions(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str) -> str:
     """SQL for the reference's rows as the lake keeps predictions, with their labels."""
-    present = _columns(engine, relation)
+    present = set(engine.table(f"select * from {relation} limit 0").column_names)
     label = label_type(spec)
 
     def kind(column: str) -> str:
@@ -73,7 +73,3 @@ def _as_predictions(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relat
     columns += ["false as failed", "cast(null as double) as latency_ms"]
     columns.append(f"cast({'label' if 'label' in present else 'null'} as {label}) as label")
     return f"select {', '.join(columns)} from {relation}"
-
-
-def _columns(engine: DuckDBEngine, relation: str) -> set[str]:
-    return set(engine.table(f"select * from {relation} limit 0").column_names)
