@@ -90,12 +90,12 @@ def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.d
     facts = 0
     for night, count in about:
         if chunk and facts + count > MOST_FACTS:
-            yield from _found(engine, home, model, files, chunk)
+            yield from _found(engine, home, model, files, chunk, facts)
             chunk, facts = [], 0
         chunk.append(night)
         facts += count
     if chunk:
-        yield from _found(engine, home, model, files, chunk)
+        yield from _found(engine, home, model, files, chunk, facts)
 
 
 def of_file(path: Path) -> Iterator[Batch]:
@@ -115,9 +115,9 @@ def labelled_of_file(path: Path) -> Iterator[Batch]:
 
 
 def _found(
-    engine: DuckDBEngine, home: Home, model: str, files: Sequence[Path], nights: Sequence[dt.date]
+    engine: DuckDBEngine, home: Home, model: str, files: Sequence[Path], nights: Sequence[dt.date], wanted: int
 ) -> Iterator[Batch]:
-    """Label facts about the predictions of some nights, each with the row it is about.
+    """Label facts about the predictions of some nights, so many as are ``wanted``, each with the row it is about.
 
     Rows are found by 64-bit digests of their keys, which are far cheaper to compare than text. Every fact is about one
     row, so if two keys should share a digest there are more pairs than facts, and the keys themselves are compared.
@@ -133,7 +133,6 @@ def _found(
         f"select hash({keys}) as digest, {keys}, arrival_date, file_row_number "
         f"from read_parquet([{', '.join(_text(path) for path in paths)}], union_by_name = true, file_row_number = true)"
     )
-    ((wanted,),) = engine.rows(f"select count(*) from ({facts})")
     exact = " and ".join(f"l.{key} = p.{key}" for key in keys.split(", "))
     for condition in ("l.digest = p.digest", exact):
         found = engine.table(
