@@ -246,7 +246,7 @@ class _Worker:
             kept = np.flatnonzero(of.is_valid().to_numpy(zero_copy_only=False))
             of = of.drop_null()
         if output.edges is not None:
-            return self.plan.output_binners[i](of.to_numpy(), 0), kept
+            return self.plan.output_binners[i](of.to_numpy() + 0.0, 0), kept
         if output.numbers == OCTAVE_BINS:
             return _octave_places(of), kept
         return of.to_numpy().astype(np.int32) - np.int32(output.numbers[0]), kept
@@ -268,14 +268,15 @@ class _Worker:
             place = place if rows is None else place[rows]
         else:
             x = values.to_numpy(zero_copy_only=False)
-            x = x if rows is None else x[rows]
+            # No negative zero, and contiguous and writable: one type of array, for which the loops are compiled once.
+            x = (x if rows is None else x[rows]) + 0.0
             place = feature.of_numbers(x)
         if invalid is not None:
             place[invalid] = np.where(place[invalid] == feature.own, feature.own + 1, place[invalid])
         if item is not None:
             if x is not None and feature.frozen and not self.labels:
                 at = ARRIVED.index("value")
-                standardise(x + 0.0, feature.center, feature.unit, STANDARD_LIMIT, 2.0**SQUARE_BITS, weights, at)
+                standardise(x, feature.center, feature.unit, STANDARD_LIMIT, 2.0**SQUARE_BITS, weights, at)
             self.counter.add(item, place, placed, weights)
         ranged: Item | None = self.items.get(("quality_profile", feature.name))
         if ranged is not None and x is not None:

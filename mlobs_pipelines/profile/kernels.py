@@ -79,8 +79,7 @@ class Binner:
         return Binner(np.append(e, np.nan), below, way, min(int(held[way].max()), STEPS))
 
     def __call__(self, x: Floats, missing: int) -> Bins:
-        """Bin of each number, shape of ``x`` (one axis); ``missing`` for NaN."""
-        x = x + 0.0  # no negative zero; contiguous and writable: one type of array, compiled once
+        """Bin of each number, shape of ``x`` (contiguous, one axis, no negative zero); ``missing`` for NaN."""
         bucket = _buckets(x, self.edges, self._scale)
         return _compared(x, bucket, self._below, self.edges, self._steps, missing)
 

@@ -62,7 +62,7 @@ class Feature:
         return Feature(name, column, len(edges) + 1, bool(frozen), binner, None, None, coarse, center, unit, low, high)
 
     def of_numbers(self, x: Floats) -> Bins:
-        """Places of numbers among the feature's bins; that of NaN is the one for missing values."""
+        """Places of numbers, such as ``Binner`` takes, among the feature's bins; that of NaN is the one for missing values."""
         if self.binner is None:
             raise TypeError(f"{self.name} holds categories")
         return self.binner(x, self.own)
