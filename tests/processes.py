@@ -62,6 +62,32 @@ class Child:
         return Path(self._said.name).read_text(encoding="utf-8", errors="replace")[:6000]
 
 
+def die_at_rename(point: int) -> Callable[[], int]:
+    """Let this process kill itself (SIGKILL) when it is about to rename its n-th finished file into place.
+
+    Args:
+        point: n; with -n it dies just after it did, with 0 never.
+
+    Returns:
+        What tells how many files were renamed so far.
+    """
+    renamed = 0
+    rename = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        nonlocal renamed
+        renamed += 1
+        if renamed == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = rename(self, target)
+        if renamed == -point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    Path.replace = replace  # type: ignore[method-assign, assignment]
+    return lambda: renamed
+
+
 def _begin(
     function: Callable[..., object], arguments: tuple[object, ...], environment: dict[str, str], said: str, answer: Any
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from mlobs_pipelines.orchestration.due import nights_between
 from mlobs_pipelines.orchestration.run import run_model
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
-from tests.processes import Child
+from tests.processes import Child, die_at_rename
 
 MODEL = "card_fraud"
 FIRST, LAST = "2026-01-01", "2026-01-05"
@@ -30,26 +29,12 @@ def start(
 ) -> Child:
     """Start nights in a process of their own, where text hashes otherwise; it answers how many files were published.
 
-    With ``dies_at`` = n the process kills itself (SIGKILL) when it is about to rename its n-th finished file into place;
-    with -n, just after it did.
+    With ``dies_at`` it dies there: see ``die_at_rename``.
     """
     return Child(_run_counted, root, first, last, model, dies_at, environment=environment)
 
 
 def _run_counted(root: Path, first: str, last: str, model: str, dies_at: int) -> int:
-    published = 0
-    rename = Path.replace
-
-    def replace(self: Path, target: Path) -> Path:
-        nonlocal published
-        published += 1
-        if published == dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        done = rename(self, target)
-        if published == -dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-
-    Path.replace = replace  # type: ignore[method-assign, assignment]
+    published = die_at_rename(dies_at)
     run(root, first, last, model)
-    return published
+    return published()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import signal
 import threading
 import time
 from pathlib import Path
 
-from mlobs_pipelines.orchestration.due import nights_between
-from mlobs_pipelines.orchestration.run import run_model
-from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.objects import ObjectStore
+from tests.faults.nights import run
 
 
 def die() -> None:
@@ -52,11 +49,5 @@ def main(home: str, model: str, first: str, last: str, when: str = "0") -> int:
         setattr(ObjectStore, name, counted(getattr(ObjectStore, name)))
     place = Home(Path(home))
     storage.refresh(place, rows=True)
-    run(place, model, first, last)
+    run(place.root, first, last, model)
     return written
-
-
-def run(home: Home, model: str, first: str, last: str) -> None:
-    """Run the nights, here and to the end."""
-    spec = load_spec(home.spec_file(model))
-    run_model(home, spec, nights_between(dt.date.fromisoformat(first), dt.date.fromisoformat(last)))

@@ -17,6 +17,7 @@ from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
 from mlobs_pipelines.store.working_copy import bring
+from tests.faults.nights import run
 from tests.objects import nightly_child
 from tests.objects.conftest import Place
 from tests.orchestration.conftest import SPEC, write_day
@@ -56,7 +57,7 @@ def logs(s3_address: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
     home.spec_file(MODEL).write_text(SPEC, encoding="utf-8")
     for i in range(3):
         write_day(home, dt.date(2026, 1, 1 + i), rows=90)
-    nightly_child.run(home, MODEL, FIRST, LAST)
+    run(home.root, FIRST, LAST, MODEL)
     return home
 
 
