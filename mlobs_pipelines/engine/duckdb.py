@@ -21,6 +21,9 @@ Error = duckdb.Error
 _LARGEST_DICTIONARY = 8192
 """Values of a dictionary in a row group of Parquet at most; columns with more are written plain."""
 
+_CHUNK_ROWS = 16_384
+"""Of results: a chunk grows as it is filled, and each time is moved; ten times as many rows took four times as long."""
+
 _DISK_FULL = ("no space left", "failed to offload", "max_temp_directory_size", "disk quota", "could not write")
 
 
@@ -89,7 +92,7 @@ class DuckDBEngine:
 
     def table(self, query: str) -> pa.Table:
         """The result of a query, as Arrow."""
-        return self._connection.sql(query).to_arrow_table()
+        return self._connection.sql(query).to_arrow_table(_CHUNK_ROWS)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The result of a small query, as Python values."""

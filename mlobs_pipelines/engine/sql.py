@@ -105,22 +105,28 @@ _WORD = re.compile(r"\w+")
 _ODD = range(21, 1, -2)
 
 
-def octave(column: str, x: str, lowest: float = 1.0, most: int = 1000) -> list[Stage]:
+def octave(column: str, x: str, lowest: float = 1.0, most: int | None = None) -> list[Stage]:
     """Stages that give ``column`` the whole k with x = m 2**k and m in [lowest, 2 lowest), and ``<column>_m`` that m.
 
     For x above 0, and 1/2 < lowest <= 1; k is kept within +-``most``. The engine's logarithm is right but for its last bits: which k
     it must be is told by comparisons, which are exact, and so are products with powers of two.
     """
-    guess, near, m = f"{column}_guess", f"{column}_near", f"{column}_m"
+    guess, near = f"{column}_guess", f"{column}_near"
     low, high = number(lowest), number(2 * lowest)
+
+    def kept(k: str) -> str:
+        return k if most is None else f"greatest(least({k}, {number(most)}), {number(-most)})"
+
     return [
-        {guess: f"greatest(least(floor(log2({x})), {number(most)}), {number(-most)})"},
+        {guess: kept(f"floor(log2({x}))")},
         {near: f"({x}) * power({number(2)}, -{guess})"},
         {
-            column: f"cast(greatest(least({guess} + case when {near} >= {high} then 1 when {near} < {low} then -1 else 0 end, "
-            f"{number(most)}), {number(-most)}) as bigint)"
+            column: f"cast({kept(f'{guess} + case when {near} >= {high} then 1 when {near} < {low} then -1 else 0 end')} "
+            "as bigint)"
         },
-        {m: f"({x}) * power({number(2)}, -{column})"},
+        {
+            f"{column}_m": f"{near} * case when {column} > {guess} then {number(0.5)} when {column} < {guess} then {number(2)} else {number(1)} end"
+        },
     ]
 
 

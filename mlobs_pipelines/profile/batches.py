@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.profile.cells import Coded, Names
-from mlobs_pipelines.profile.kernels import Places
+from mlobs_pipelines.profile.kernels import Ints, Places
 from mlobs_pipelines.store.layout import Home
 
 BATCH_ROWS = 100_000
@@ -25,8 +24,17 @@ MOST_FACTS = 4_000_000
 _EPOCH = dt.date(1970, 1, 1)
 
 
-Part = tuple[Path, int]
-"""A row group of a file of predictions."""
+@dataclass(frozen=True)
+class Part:
+    """A row group of a file of predictions. The file's footer is read once for all of them: it may be long."""
+
+    path: Path
+    group: int
+    footer: pq.FileMetaData
+
+    @property
+    def rows(self) -> int:
+        return int(self.footer.row_group(self.group).num_rows)
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,9 @@ class Batch:
     def read(self, columns: Sequence[str], categories: Sequence[str]) -> pa.Table:
         """The columns of all rows; categories as numbers and a dictionary."""
         tables = []
-        for path, group in self.parts:
-            with pq.ParquetFile(path, read_dictionary=list(categories)) as file:
-                table = file.read_row_group(group, columns=list(columns), use_threads=False)
+        for part in self.parts:
+            with pq.ParquetFile(part.path, metadata=part.footer, read_dictionary=list(categories)) as file:
+                table = file.read_row_group(part.group, columns=list(columns), use_threads=False)
             # Whether a column may be null is each file's own.
             tables.append(pa.Table.from_arrays(table.columns, names=table.column_names))
         if len(tables) == 1:
@@ -65,21 +73,21 @@ def arrived(home: Home, model: str, nights: Sequence[dt.date]) -> Iterator[Batch
     held = 0
     for night in nights:
         path = home.lake_file(model, "predictions", night)
-        for group, rows in enumerate(_row_groups(path)):
-            if parts and held + rows > BATCH_ROWS:
+        for part in _parts(path):
+            if parts and held + part.rows > BATCH_ROWS:
                 yield Batch(tuple(parts))
                 parts, held = [], 0
-            if rows:
-                parts.append((path, group))
-                held += rows
+            if part.rows:
+                parts.append(part)
+                held += part.rows
     if parts:
         yield Batch(tuple(parts))
 
 
-def _row_groups(path: Path) -> list[int]:
-    """Rows of each row group of a file."""
-    metadata = pq.read_metadata(path)
-    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+def _parts(path: Path) -> list[Part]:
+    """The row groups of a file."""
+    footer = pq.read_metadata(path)
+    return [Part(path, group, footer) for group in range(footer.num_row_groups)]
 
 
 def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.date]) -> Iterator[Batch]:
@@ -100,18 +108,18 @@ def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.d
 
 def of_file(path: Path) -> Iterator[Batch]:
     """The rows of one file, as predictions that arrive."""
-    yield from (Batch(((path, group),)) for group in range(len(_row_groups(path))))
+    yield from (Batch((part,)) for part in _parts(path))
 
 
 def labelled_of_file(path: Path) -> Iterator[Batch]:
     """The rows of one file that have a label in its column ``label``."""
     with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            label = file.read_row_group(group, columns=["label"]).column(0).combine_chunks()
+        for part in _parts(path):
+            label = file.read_row_group(part.group, columns=["label"]).column(0).combine_chunks()
             rows = np.flatnonzero(label.is_valid().to_numpy(zero_copy_only=False))
             if len(rows):
                 arrival, sign = np.zeros(len(rows), np.int32), np.ones(len(rows), np.int8)
-                yield Batch(((path, group),), Labels(rows, arrival, sign, label.drop_null()))
+                yield Batch((part,), Labels(rows, arrival, sign, label.drop_null()))
 
 
 def _found(
@@ -145,14 +153,17 @@ def _found(
 
 
 def _by_row_group(paths: Sequence[Path], nights: Sequence[dt.date], found: pa.Table) -> Iterator[Batch]:
+    files = [_parts(path) for path in paths]
+    stored = [part for file in files for part in file]
+    end = np.cumsum([part.rows for part in stored], dtype=np.int64)
     row = found.column("row").to_numpy()
-    if len(nights) > 1:
-        night = _days(found.column("night"))
-        order = np.lexsort((row, night))
-        bounds_of_nights = np.searchsorted(night[order], [(date - _EPOCH).days for date in nights] + [2**31 - 1])
-    else:
-        order = np.argsort(row, kind="stable")
-        bounds_of_nights = np.array([0, len(order)])
+    if len(nights) > 1:  # rows are numbered file by file: count on over all of them
+        first = np.cumsum([0, *(sum(part.rows for part in file) for file in files)])
+        days = np.array([(night - _EPOCH).days for night in nights])
+        row = row + first[np.searchsorted(days, _days(found.column("night")))]
+    order = _order(row, int(end[-1]))
+    row = row[order]
+    bounds = np.searchsorted(row, [0, *end])
     label = found.column("label").combine_chunks()
     arrival, sign = _days(found.column("arrival_date")), found.column("sign").to_numpy()
 
@@ -165,24 +176,29 @@ def _by_row_group(paths: Sequence[Path], nights: Sequence[dt.date], found: pa.Ta
     rows: list[Places] = []
     facts: list[Places] = []
     held = 0
-    for path, (first, end_of_night) in zip(paths, pairwise(bounds_of_nights), strict=True):
-        mine = order[first:end_of_night]
-        sizes = _row_groups(path)
-        end = np.cumsum(sizes, dtype=np.int64)
-        bounds = np.searchsorted(row[mine], np.concatenate([[0], end]))
-        for group, size in enumerate(sizes):
-            at = mine[bounds[group] : bounds[group + 1]]
-            if not len(at):
-                continue
-            if parts and held + size > BATCH_ROWS:
-                yield batch(parts, rows, facts)
-                parts, rows, facts, held = [], [], [], 0
-            parts.append((path, group))
-            rows.append((row[at] - (end[group] - size) + held).astype(np.intp))
-            facts.append(at)
-            held += size
+    for part, after, of, to in zip(stored, end, bounds, bounds[1:], strict=False):
+        if of == to:
+            continue
+        if parts and held + part.rows > BATCH_ROWS:
+            yield batch(parts, rows, facts)
+            parts, rows, facts, held = [], [], [], 0
+        parts.append(part)
+        rows.append((row[of:to] - (after - part.rows) + held).astype(np.intp))
+        facts.append(order[of:to])
+        held += part.rows
     if parts:
         yield batch(parts, rows, facts)
+
+
+def _order(row: Ints, rows: int) -> Places:
+    """The order of facts by the row they are about, of so many. Nearly always a row has one fact: that needs no sorting."""
+    if rows <= 4 * len(row):
+        fact = np.full(rows, -1, np.intp)
+        fact[row] = np.arange(len(row))
+        order = fact[fact >= 0]
+        if len(order) == len(row):
+            return order
+    return np.argsort(row, kind="stable")
 
 
 def coded_dates(column: pa.Array) -> Coded:

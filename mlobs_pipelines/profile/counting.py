@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
 from mlobs_pipelines.profile.cells import Cell, Coded, Grouping, by_cut, compact, groupings
-from mlobs_pipelines.profile.kernels import Bins, Ints, Places, add_rows
+from mlobs_pipelines.profile.kernels import Bins, Ints, Places
 
 MOST_BYTES = 256 * 2**20
 """Of a counter's arrays; beyond, what was counted is put aside as rows and counting begins anew."""
@@ -58,6 +58,10 @@ class Rows:
     sums: Ints
 
 
+Add = Callable[[Ints, Places, Bins], None]
+"""Adds rows to sums, shape (cells, bins, sums), at each row's cell and bin: ``add_rows`` or another, with their weights."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """Some rows' cells, grouping by grouping: what ``Counter.place`` found; ``dense`` says how they are to be counted."""
@@ -103,25 +107,20 @@ class Counter:
     def _bytes(self, placed: Sequence[tuple[Grouping, list[Cell], Places]]) -> int:
         return sum((len(g.cells) + g.unknown(cells)) * self._width * 8 for g, cells, _ in placed)
 
-    def add(self, item: Item, bins: Bins, placed: Placed, weights: Ints) -> None:
-        """Add rows to an item: each row's bin (its place in ``item.numbers``) and cell, and its weights.
-
-        Args:
-            bins: shape (rows,).
-            weights: shape (rows, at least so many as the item has sums), in the order of ``item.sums``.
-        """
+    def add(self, item: Item, bins: Bins, placed: Placed, add: Add) -> None:
+        """Add rows to an item: each row's bin (its place in ``item.numbers``), shape (rows,), its cell, and what ``add`` adds."""
         for i, (grouping, cells, place) in enumerate(placed.groups):
             numbers, of = item.numbers, bins
             if item.coarse is not None and item.coarse_numbers is not None and () not in grouping.cuts:
                 numbers, of = item.coarse_numbers, item.coarse[bins]
             if placed.dense:
-                add_rows(self._total(item, i, len(grouping.cells), len(numbers)), place, of, weights)
+                add(self._total(item, i, len(grouping.cells), len(numbers)), place, of)
                 continue
             code = place * len(numbers)
             code += of
             distinct, where = compact(code)
             sums = np.zeros((len(distinct), 1, len(item.sums)), np.int64)
-            add_rows(sums, where, np.zeros(len(where), np.int32), weights)
+            add(sums, where, np.zeros(len(where), np.int32))
             self.found.append(
                 Rows(
                     item,

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from mlobs_pipelines.profile.batches import (
 )
 from mlobs_pipelines.profile.cells import OTHERS, Coded
 from mlobs_pipelines.profile.counting import Counter, Item, Placed, Rows
-from mlobs_pipelines.profile.kernels import Bins, Ints, standardise
-from mlobs_pipelines.profile.plan import ARRIVED, LABELED, LATENCY, Feature, Plan, output_columns
+from mlobs_pipelines.profile.kernels import Bins, Ints, add_rows, add_values
+from mlobs_pipelines.profile.plan import LATENCY, Feature, Plan, output_columns
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, SQUARE_BITS, STANDARD_LIMIT, Output
 
@@ -108,22 +109,21 @@ class _Worker:
         self.label_type = pa.float64() if plan.spec.task == "regression" else pa.string()
         self.narrow = [*KEYS, "failed", "latency_ms", "invalid_fields", *output_columns(plan.spec)]
         self.columns = list(dict.fromkeys([*self.narrow, *of_segments, *(f.column for f in plan.features)]))
-        self.statement = self._statement()
+        self.statement = cache(self._statement)
         self.texts: dict[str, dict[Any, str]] = {}
 
-    def _statement(self) -> str:
-        """SQL for the numbers that outputs and sums need of each row, in the rows' order."""
+    def _statement(self, *, latency: bool) -> str:
+        """SQL for the numbers that outputs and sums need of each row, in the rows' order; a column is named by its SQL."""
         plan = self.plan
-        wanted = {f"sum_{name}": of for name, of in plan.sums_of_row(labels=self.labels).items()}
-        for i, output in enumerate(plan.outputs):
+        wanted = list(plan.sums_of_row(labels=self.labels).values())
+        for output in plan.outputs:
             sums = output.at_label if self.labels else output.at_prediction
             if sums:
-                wanted[f"of_{i}"] = output.of
-                wanted |= {f"sum_{i}_{name}": of for name, of in sums.items() if of != "1"}
-        if not self.labels:
-            wanted[LATENCY] = LATENCY
-        listed = ", ".join(f"{of} as {sql.name(name)}" for name, of in wanted.items())
-        stages = sql.needed(plan.stages, wanted.values())
+                wanted += [output.of, *(of for of in sums.values() if of != "1")]
+        if latency:
+            wanted.append(LATENCY)
+        listed = ", ".join(f"{of} as {sql.name(of)}" for of in dict.fromkeys(wanted))
+        stages = sql.needed(plan.stages, wanted)
         return f"select {listed or '1'} from {sql.staged('facts_of_batch', stages)}"
 
     def add(self, batch: Batch) -> None:
@@ -140,7 +140,8 @@ class _Worker:
         label = batch.labels.label if batch.labels else pa.nulls(narrow.num_rows, self.label_type)
         narrow = narrow.append_column("label", label)
         self.engine.register("facts_of_batch", narrow)
-        numbers = self.engine.table(self.statement)
+        latency = not self.labels and narrow.column("latency_ms").null_count < narrow.num_rows
+        numbers = self.engine.table(self.statement(latency=latency))
         sign = batch.labels.sign.astype(np.int64) if batch.labels else np.ones(narrow.num_rows, np.int64)
         if not batch.labels:
             self._traffic(numbers, placed, failed)
@@ -151,7 +152,8 @@ class _Worker:
             rows = served if rows is None else rows[served]
         invalid = self._invalid(served) if narrow.column("invalid_fields").null_count < narrow.num_rows else {}
         self._outputs(numbers, placed, sign)
-        weights = self._weights(numbers, sign)
+        # The sums of a feature's bins begin with these; those of its own values come after.
+        weights = _weights(numbers, ["1", *self.plan.sums_of_row(labels=self.labels).values()], sign)
         for feature in self.plan.features:
             self._feature(feature, table.column(feature.column), rows, placed, weights, invalid.get(feature.name))
 
@@ -213,31 +215,22 @@ class _Worker:
     def _traffic(self, numbers: pa.Table, placed: Placed, failed: npt.NDArray[np.bool_]) -> None:
         item = self.items["traffic_profile", ""]
         weights = np.column_stack([np.ones(len(failed), np.int64), failed.astype(np.int64)])
-        self.counter.add(item, _octave_places(_one(numbers.column(LATENCY))), placed, weights)
-
-    def _weights(self, numbers: pa.Table, sign: Ints) -> Ints:
-        """What every feature's bin keeps of each row, in the order of its sums; those of its value are not filled in."""
-        names = LABELED if self.labels else ARRIVED
-        weights = np.zeros((len(sign), len(names)), np.int64)
-        weights[:, 0] = sign
-        for name in self.plan.sums_of_row(labels=self.labels):
-            weights[:, names.index(name)] = _whole(numbers, f"sum_{name}") * sign
-        return weights
+        logged = LATENCY in numbers.column_names
+        bins = _octave_places(_one(numbers.column(LATENCY))) if logged else np.zeros(len(failed), np.int32)
+        self.counter.add(item, bins, placed, partial(add_rows, weights=weights))
 
     def _outputs(self, numbers: pa.Table, placed: Placed, sign: Ints) -> None:
         for i, output in enumerate(self.plan.outputs):
             item = self.items.get(("output_profile", output.name))
             if item is None:
                 continue
-            place, kept = self._output_places(i, output, _one(numbers.column(f"of_{i}")))
+            place, kept = self._output_places(i, output, _one(numbers.column(output.of)))
             sums = output.at_label if self.labels else output.at_prediction
-            weights = np.column_stack(
-                [sign if of == "1" else _whole(numbers, f"sum_{i}_{name}") * sign for name, of in sums.items()]
-            )
+            weights = _weights(numbers, sums.values(), sign)
             if kept is None:
-                self.counter.add(item, place, placed, weights)
+                self.counter.add(item, place, placed, partial(add_rows, weights=weights))
             else:
-                self.counter.add(item, place, placed[kept], weights[kept])
+                self.counter.add(item, place, placed[kept], partial(add_rows, weights=weights[kept]))
 
     def _output_places(self, i: int, output: Output, of: pa.Array) -> tuple[Bins, npt.NDArray[np.intp] | None]:
         """Place of each row's bin, and which rows have one, where not all do."""
@@ -246,7 +239,7 @@ class _Worker:
             kept = np.flatnonzero(of.is_valid().to_numpy(zero_copy_only=False))
             of = of.drop_null()
         if output.edges is not None:
-            return self.plan.output_binners[i](of.to_numpy() + 0.0, 0), kept
+            return self.plan.output_binners[i](of.to_numpy(), 0), kept
         if output.numbers == OCTAVE_BINS:
             return _octave_places(of), kept
         return of.to_numpy().astype(np.int32) - np.int32(output.numbers[0]), kept
@@ -268,29 +261,36 @@ class _Worker:
             place = place if rows is None else place[rows]
         else:
             x = values.to_numpy(zero_copy_only=False)
-            # No negative zero, and contiguous and writable: one type of array, for which the loops are compiled once.
-            x = (x if rows is None else x[rows]) + 0.0
+            x = x if rows is None else x[rows]
             place = feature.of_numbers(x)
         if invalid is not None:
             place[invalid] = np.where(place[invalid] == feature.own, feature.own + 1, place[invalid])
         if item is not None:
+            add = partial(add_rows, weights=weights)
             if x is not None and feature.frozen and not self.labels:
-                at = ARRIVED.index("value")
-                standardise(x, feature.center, feature.unit, STANDARD_LIMIT, 2.0**SQUARE_BITS, weights, at)
-            self.counter.add(item, place, placed, weights)
+                scale = {"center": feature.center, "unit": feature.unit, "limit": STANDARD_LIMIT}
+                add = partial(add_values, weights=weights, x=x, **scale, parts=2.0**SQUARE_BITS)
+            self.counter.add(item, place, placed, add)
         ranged: Item | None = self.items.get(("quality_profile", feature.name))
         if ranged is not None and x is not None:
             low, high = (np.nan if limit is None else limit for limit in (feature.low, feature.high))
             outside = ((x < low) | (x > high)).astype(np.int64)
-            self.counter.add(ranged, np.zeros(len(x), np.int32), placed, outside[:, np.newaxis])
+            self.counter.add(
+                ranged, np.zeros(len(x), np.int32), placed, partial(add_rows, weights=outside[:, np.newaxis])
+            )
 
 
-def _whole(numbers: pa.Table, name: str) -> Ints:
-    """A column of whole numbers; 0 where it is null."""
-    column = numbers.column(name)
-    column = column.fill_null(0) if column.null_count else column
-    whole: Ints = column.to_numpy().astype(np.int64)
-    return whole
+def _weights(numbers: pa.Table, sums: Iterable[str], sign: Ints) -> Ints:
+    """What a row adds to sums, shape (rows, sums): columns of whole numbers, 0 where they are null, by its sign."""
+    columns = []
+    for of in sums:
+        if of == "1":
+            columns.append(np.ones(len(sign), np.int64))
+        else:
+            column = numbers.column(of)
+            columns.append((column.fill_null(0) if column.null_count else column).to_numpy())
+    weights: Ints = np.column_stack(columns).astype(np.int64, copy=False)
+    return weights if (sign == 1).all() else weights * sign[:, np.newaxis]
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -26,6 +26,9 @@ HIGH_BITS = 18
 STEPS = 4
 """Edges up to which a number is compared with all of them: that has no branches, which could not be foretold."""
 
+NEGATIVE_ZERO = -(1 << 63)
+"""Its bits."""
+
 _Loop = TypeVar("_Loop", bound=Callable[..., Any])
 
 
@@ -72,14 +75,18 @@ class Binner:
             scale = float((BUCKETS - 2) / (e[-1] - e[0])) if len(e) else 0.0
         ways = (scale, 0.0) if np.isfinite(scale) and scale > 0 else (0.0,)
         # Buckets rise with the number: the edges in lower buckets are below, those in its own must be compared.
-        held = {way: np.bincount(_buckets(e, e[:1], way), minlength=BUCKETS if way else 1 << HIGH_BITS) for way in ways}
+        held = {
+            way: np.bincount(_buckets(_read_only(e), e[:1], way), minlength=BUCKETS if way else 1 << HIGH_BITS)
+            for way in ways
+        }
         # Rows lie where edges do.
         way = min(ways, key=lambda way: int(np.square(held[way]).sum()))
         below = np.concatenate([[0], np.cumsum(held[way])]).astype(np.int32)
         return Binner(np.append(e, np.nan), below, way, min(int(held[way].max()), STEPS))
 
     def __call__(self, x: Floats, missing: int) -> Bins:
-        """Bin of each number, shape of ``x`` (contiguous, one axis, no negative zero); ``missing`` for NaN."""
+        """Bin of each number, shape of ``x`` (one axis); ``missing`` for NaN."""
+        x = _read_only(x)
         bucket = _buckets(x, self.edges, self._scale)
         return _compared(x, bucket, self._below, self.edges, self._steps, missing)
 
@@ -107,8 +114,9 @@ def _buckets_by_bits(x: Floats) -> npt.NDArray[np.uint32]:
     bucket = np.empty(len(x), np.uint32)
     for i in range(len(x)):
         high = bits[i] >> (64 - HIGH_BITS)
-        # The bits of negative numbers rise as they fall.
-        bucket[i] = np.uint32((high ^ ((high >> 63) & (half - 1))) + half)
+        # The bits of negative numbers rise as they fall; those of negative zero lie apart.
+        high = 0 if bits[i] == NEGATIVE_ZERO else high ^ ((high >> 63) & (half - 1))
+        bucket[i] = np.uint32(high + half)
     return bucket
 
 
@@ -131,16 +139,24 @@ def _compared(
     return found
 
 
-@_compiled
 def add_rows(total: Ints, cell: Places, bins: Bins, weights: Ints) -> None:
     """Add each row's weights to the sums of its cell and bin.
 
     Args:
-        total: sums, shape (cells, bins, sums); changed.
+        total: sums, shape (cells, bins, sums), contiguous; changed.
         cell: number of each row's cell, shape (rows,).
         bins: number of each row's bin, shape (rows,).
         weights: whole numbers, shape (rows, at least sums): of further columns nothing is added.
+
+    Raises:
+        IndexError: a row's bin is beyond the sums.
     """
+    _check(total, bins)
+    (_add_four if total.shape[2] == 4 else _add_any)(total, cell, bins, weights)
+
+
+@_compiled
+def _add_any(total: Ints, cell: Places, bins: Bins, weights: Ints) -> None:
     sums = total.shape[2]
     for i in range(len(cell)):
         into = total[np.uint64(cell[i]), np.uint64(bins[i])]
@@ -148,17 +164,82 @@ def add_rows(total: Ints, cell: Places, bins: Bins, weights: Ints) -> None:
             into[k] += weights[i, k]
 
 
-@_compiled
-def standardise(x: Floats, center: float, unit: float, limit: float, parts: float, into: Ints, column: int) -> None:
-    """Write (x - center) / unit, within +-limit, and its square as whole counts of 1/parts, rounded half up; 0 for NaN.
+# The commonest number of sums, written out: all are read before one is written, so that the machine adds them at once.
 
-    The same operations in the same order as the SQL of ``standardised`` and ``fixed_point``.
+
+@_compiled
+def _add_four(total: Ints, cell: Places, bins: Bins, weights: Ints) -> None:
+    width, flat = np.uint64(total.shape[1]), total.reshape(-1)
+    for i in range(len(cell)):
+        at = (np.uint64(cell[i]) * width + np.uint64(bins[i])) * np.uint64(4)
+        a = flat[at] + weights[i, 0]
+        b = flat[at + np.uint64(1)] + weights[i, 1]
+        c = flat[at + np.uint64(2)] + weights[i, 2]
+        d = flat[at + np.uint64(3)] + weights[i, 3]
+        flat[at], flat[at + np.uint64(1)], flat[at + np.uint64(2)], flat[at + np.uint64(3)] = a, b, c, d
+
+
+def add_values(
+    total: Ints,
+    cell: Places,
+    bins: Bins,
+    weights: Ints,
+    x: Floats,
+    center: float,
+    unit: float,
+    limit: float,
+    parts: float,
+) -> None:
+    """Add each row's two weights to the sums of its cell and bin, then (x - center) / unit, within +-limit, and its square.
+
+    Both are added as whole counts of 1/parts, rounded half up; 0 for NaN: the same operations in the same order as the
+    SQL of ``standardised`` and ``fixed_point``.
 
     Args:
+        total: sums, shape (cells, bins, 4), contiguous; changed.
+        cell: number of each row's cell, shape (rows,).
+        bins: number of each row's bin, shape (rows,).
+        weights: whole numbers, shape (rows, 2).
         x: shape (rows,).
-        into: shape (rows, columns); the column of that number and the next one are changed.
+
+    Raises:
+        IndexError: a row's bin is beyond the sums.
     """
-    for i in range(len(x)):
+    _check(total, bins)
+    _add_values(total, cell, bins, weights, _read_only(x), center, unit, limit, parts)
+
+
+@_compiled
+def _add_values(
+    total: Ints,
+    cell: Places,
+    bins: Bins,
+    weights: Ints,
+    x: Floats,
+    center: float,
+    unit: float,
+    limit: float,
+    parts: float,
+) -> None:
+    width, flat = np.uint64(total.shape[1]), total.reshape(-1)
+    for i in range(len(cell)):
+        at = (np.uint64(cell[i]) * width + np.uint64(bins[i])) * np.uint64(4)
         z = 0.0 if np.isnan(x[i]) else min(max((x[i] - center) / unit, -limit), limit)
-        into[i, column] = np.int64(np.floor(z * parts + 0.5))
-        into[i, column + 1] = np.int64(np.floor(z * z * parts + 0.5))
+        a = flat[at] + weights[i, 0]
+        b = flat[at + np.uint64(1)] + weights[i, 1]
+        c = flat[at + np.uint64(2)] + np.int64(np.floor(z * parts + 0.5))
+        d = flat[at + np.uint64(3)] + np.int64(np.floor(z * z * parts + 0.5))
+        flat[at], flat[at + np.uint64(1)], flat[at + np.uint64(2)], flat[at + np.uint64(3)] = a, b, c, d
+
+
+def _read_only(x: Floats) -> Floats:
+    """Contiguous, and not to be written: as columns are that were read without a copy. Loops are compiled for each type."""
+    x = np.ascontiguousarray(x).view()
+    x.flags.writeable = False
+    return x
+
+
+def _check(total: Ints, bins: Bins) -> None:
+    """The loops ask nothing of their indices, and would write to any place in memory."""
+    if len(bins) and bins.view(np.uint32).max() >= total.shape[1]:
+        raise IndexError("a row's bin is beyond the sums")

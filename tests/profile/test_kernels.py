@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.profile.cells import compact
-from mlobs_pipelines.profile.kernels import Binner, add_rows, standardise
+from mlobs_pipelines.profile.kernels import Binner, add_rows, add_values
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, ZERO, octave_bin
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -68,6 +68,36 @@ def test_sums_are_exact_where_doubles_would_round(rows):
     assert total[:, :, 0].tolist() == expected
 
 
+def test_four_sums_are_those_of_four_single_ones():
+    rng = np.random.default_rng(3)
+    cell, bins = rng.integers(0, 3, 500), rng.integers(0, 4, 500).astype(np.int32)
+    weights = rng.integers(-(2**50), 2**50, (500, 4))
+    total = np.ones((3, 4, 4), np.int64)
+    add_rows(total, cell, bins, weights)
+    for k in range(4):
+        single = np.ones((3, 4, 1), np.int64)
+        add_rows(single, cell, bins, weights[:, k : k + 1])
+        assert total[:, :, k].tolist() == single[:, :, 0].tolist()
+
+
+@pytest.mark.parametrize("bin_", [-1, 4])
+def test_a_bin_beyond_the_sums_is_refused_and_nothing_is_added(bin_):
+    total = np.zeros((3, 4, 4), np.int64)
+    cell, bins = np.zeros(2, np.intp), np.array([0, bin_], np.int32)
+    weights = np.ones((2, 4), np.int64)
+    with pytest.raises(IndexError):
+        add_rows(total, cell, bins, weights)
+    with pytest.raises(IndexError):
+        add_values(total, cell, bins, weights[:, :2], np.ones(2), 0.0, 1.0, 10.0, 1.0)
+    assert not total.any()
+
+
+def test_negative_zero_is_in_the_bin_of_zero():
+    for edges in ([-1.0, 0.0, 1.0], [-1e300, -1e-300, 0.0, 1e-300, 1e300]):
+        bins = Binner.of(edges)(np.array([0.0, -0.0]), 9)
+        assert bins[0] == bins[1] == edges.index(0.0) + 1
+
+
 @given(st.lists(st.integers(-(2**40), 2**40), max_size=50))
 def test_compact_numbers_are_places_among_the_distinct_values(values):
     distinct, place = compact(np.array(values, dtype=np.int64))
@@ -78,8 +108,9 @@ def test_compact_numbers_are_places_among_the_distinct_values(values):
 def test_fixed_point_and_standardised_are_those_of_the_sql():
     rng = np.random.default_rng(2)
     x = np.concatenate([rng.standard_normal(5000) * 1e3, [1e300, -1e300, 0.0, 0.5 / 2**20, np.nan]])
-    found = np.full((len(x), 3), 9, np.int64)
-    standardise(x, 0.1, 3.0, 1000.0, 2.0**20, found, 1)
+    found = np.zeros((len(x), 1, 4), np.int64)
+    weights = np.column_stack([np.ones(len(x), np.int64), np.arange(len(x))])
+    add_values(found, np.arange(len(x)), np.zeros(len(x), np.int32), weights, x, 0.1, 3.0, 1000.0, 2.0**20)
     with DuckDBEngine(ordered=True, threads=1) as engine:
         import pyarrow as pa
 
@@ -87,9 +118,9 @@ def test_fixed_point_and_standardised_are_those_of_the_sql():
         of_sql = sql.clipped(f"(x - {sql.number(0.1)}) / {sql.number(3.0)}", 1000.0)
         of_square = f"({of_sql}) * ({of_sql})"
         expected = engine.rows(
-            f"select 9, coalesce({sql.fixed_point(of_sql, 20)}, 0), coalesce({sql.fixed_point(of_square, 20)}, 0) from numbers"
+            f"select 1, row_number() over () - 1, coalesce({sql.fixed_point(of_sql, 20)}, 0), coalesce({sql.fixed_point(of_square, 20)}, 0) from numbers"
         )
-    assert found.tolist() == [list(row) for row in expected]
+    assert found[:, 0].tolist() == [list(row) for row in expected]
 
 
 def staged(stages: list[sql.Stage], column: str, values: np.ndarray) -> np.ndarray:
