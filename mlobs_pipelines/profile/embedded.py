@@ -268,8 +268,15 @@ class _Worker:
         if item is not None:
             add = partial(add_rows, weights=weights)
             if x is not None and feature.frozen and not self.labels:
-                scale = {"center": feature.center, "unit": feature.unit, "limit": STANDARD_LIMIT}
-                add = partial(add_values, weights=weights, x=x, **scale, parts=2.0**SQUARE_BITS)
+                add = partial(
+                    add_values,
+                    weights=weights,
+                    x=x,
+                    center=feature.center,
+                    unit=feature.unit,
+                    limit=STANDARD_LIMIT,
+                    parts=2.0**SQUARE_BITS,
+                )
             self.counter.add(item, place, placed, add)
         ranged: Item | None = self.items.get(("quality_profile", feature.name))
         if ranged is not None and x is not None:
