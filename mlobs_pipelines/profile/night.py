@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,7 +22,7 @@ from mlobs_pipelines.profile.plan import Plan
 from mlobs_pipelines.profile.reference import write_reference
 from mlobs_pipelines.profile.rows import admitted, load_facts
 from mlobs_pipelines.profile.sums import summed
-from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of
+from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of, totalled, write
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.layout import Home, nights
@@ -182,27 +183,19 @@ def _profile(
     bins: dict[str, Any] | None,
     batch: Sequence[dt.date],
 ) -> None:
-    """Write the profiles of some nights; the embedded engine writes them, whichever engine has counted."""
+    """Write the profiles of some nights; whichever engine has counted, they are the same rows in the same order."""
     if schema is None:
-        tables = _registered(engine, {name: schema_of(None, name).empty_table() for name in COLUMNS})
+        tables = {name: schema_of(None, name).empty_table() for name in COLUMNS}
     else:
         plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
         if spark:
             load_facts(spark, home, plan, batch)
-            tables = _registered(engine, summed(spark, plan))
+            tables = {name: totalled(rows, schema_of(plan, name)) for name, rows in summed(spark, plan).items()}
         else:
-            tables = counted(engine, plan, count(engine, home, plan, batch))
-    for table, query in tables.items():
-        engine.run(f"create or replace temp table profile_rows as {query}")
+            tables = counted(plan, count(engine, home, plan, batch))
+    for table, rows in tables.items():
+        arrival = rows["arrival_date"].cast(pa.int32()).to_numpy()
         for night in batch:
-            engine.write(
-                f"select * from profile_rows where arrival_date = date '{night.isoformat()}' order by all",
-                home.lake_file(spec.model, table, night),
-            )
-
-
-def _registered(engine: DuckDBEngine, tables: Mapping[str, pa.Table]) -> dict[str, str]:
-    """SQL of profile tables that are there as rows."""
-    for name, rows in tables.items():
-        engine.register(f"rows_of_{name}", rows)
-    return {name: f"select * from rows_of_{name}" for name in tables}
+            day = (night - dt.date(1970, 1, 1)).days
+            first, after = np.searchsorted(arrival, [day, day + 1])
+            write(rows.slice(first, after - first), home.lake_file(spec.model, table, night))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.schema import Schema
@@ -13,7 +15,7 @@ from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.profile.embedded import count_file
 from mlobs_pipelines.profile.plan import Plan
 from mlobs_pipelines.profile.rows import KEYS, label_type, stored_columns
-from mlobs_pipelines.profile.tables import counted
+from mlobs_pipelines.profile.tables import counted, write
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
@@ -35,11 +37,11 @@ def write_reference(
         rows = count_file(plan, scratch)
     finally:
         scratch.unlink(missing_ok=True)
-    without = ", ".join(f"cast(null as date) as {date}" for date in _DATES)
-    for table, query in counted(engine, plan, rows).items():
+    for table, found in counted(plan, rows).items():
         if table != "traffic_profile":
-            dated = f"select * replace ({without}) from ({query}) order by all"
-            engine.write(dated, home.reference_file(spec.model, table))
+            undated = dict.fromkeys(_DATES, pa.nulls(found.num_rows, pa.date32()))
+            columns = {name: undated.get(name, found[name]) for name in found.column_names}
+            write(pa.table(columns), home.reference_file(spec.model, table))
 
 
 def _values(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, rows: Path) -> dict[str, list[str]]:

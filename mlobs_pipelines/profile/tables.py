@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.profile.bins import INVALID, MISSING
-from mlobs_pipelines.profile.cells import segment
+from mlobs_pipelines.profile.cells import compact, segment
 from mlobs_pipelines.profile.counting import Rows
+from mlobs_pipelines.profile.kernels import Ints
 from mlobs_pipelines.profile.plan import ARRIVED, LABELED, Plan
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.files import published
 from mlobs_pipelines.tasks import task_of
 
 FEATURE_SUMS = (*ARRIVED, *LABELED)
@@ -27,6 +31,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "traffic_profile": ("latency_bin", *TRAFFIC_SUMS),
 }
 """Columns after the keys and the segment; those of ``output_profile`` before the task's sums are known."""
+
+ROW_GROUP = 122_880
+"""Rows of a row group in a profile's file, as the engine that reads it would write them."""
 
 _KEYS = {
     "arrival_date": pa.date32(),
@@ -58,43 +65,118 @@ def output_sums(spec: ModelSpec, bins: Mapping[str, Any]) -> list[str]:
     return list(names)
 
 
-def counted(engine: DuckDBEngine, plan: Plan, rows: Sequence[Rows]) -> dict[str, str]:
-    """SQL of each profile table over what was counted, which is registered with the engine."""
+def counted(plan: Plan, rows: Sequence[Rows]) -> dict[str, pa.Table]:
+    """Each profile table of what was counted, as ``totalled`` leaves it."""
     sums = {
         "feature_profile": FEATURE_SUMS,
         "output_profile": columns(plan, "output_profile")[2:],
         "quality_profile": ("out_of_range",),
         "traffic_profile": TRAFFIC_SUMS,
     }
-    for table, names in sums.items():
-        engine.register(f"counted_{table}", _registered(plan, [r for r in rows if r.item.table == table], names))
-    frozen = ", ".join(_text(feature.name) for feature in plan.features if feature.frozen) or "''"
-    keys = ", ".join(_KEYS)
-    missing = f"select {keys}, item, rows, case when bin = {MISSING} then rows else 0 end as missing, "
-    quality = (
-        f"{missing} case when bin = {INVALID} then rows else 0 end as invalid, 0 as out_of_range "
-        "from counted_feature_profile where rows <> 0 "
-        f"union all select {keys}, item, 0, 0, 0, out_of_range from counted_quality_profile"
-    )
+    found = {table: _table(plan, [r for r in rows if r.item.table == table], names) for table, names in sums.items()}
+    features = found["feature_profile"]
+    frozen = pa.array([feature.name for feature in plan.features if feature.frozen], pa.string())
+    outputs, traffic = found["output_profile"], found["traffic_profile"]
+    made = {
+        "feature_profile": features.filter(pc.is_in(features["item"].cast(pa.string()), frozen)),
+        "output_profile": outputs,
+        "quality_profile": _quality(features, found["quality_profile"]),
+        "traffic_profile": traffic.drop_columns("item"),
+    }
+    named = {"output_profile": {"item": "output"}, "traffic_profile": {"bin": "latency_bin"}}
     return {
-        "feature_profile": _summed(
-            f"select * from counted_feature_profile where item in ({frozen})", "item as feature, bin", FEATURE_SUMS
-        ),
-        "output_profile": _summed("counted_output_profile", "item as output, bin", sums["output_profile"]),
-        "quality_profile": _summed(quality, "item as feature", QUALITY_SUMS),
-        "traffic_profile": _summed("counted_traffic_profile", "bin as latency_bin", TRAFFIC_SUMS),
+        name: totalled(
+            table.rename_columns(_renamed(table, named.get(name, {"item": "feature"}))), schema_of(plan, name)
+        )
+        for name, table in made.items()
     }
 
 
-def _summed(relation: str, named: str, sums: Sequence[str]) -> str:
-    source = f"({relation})" if " " in relation else relation
-    keys = f"{', '.join(_KEYS)}, {named}"
-    totals = ", ".join(f"cast(sum({name}) as bigint) as {name}" for name in sums)
-    some = " or ".join(f"{name} <> 0" for name in sums)
-    return f"select * from (select {keys}, {totals} from {source} group by all) where {some}"
+def _renamed(table: pa.Table, names: Mapping[str, str]) -> list[str]:
+    return [names.get(name, name) for name in table.column_names]
 
 
-def _registered(plan: Plan, found: Sequence[Rows], sums: Sequence[str]) -> pa.Table:
+def _quality(features: pa.Table, ranged: pa.Table) -> pa.Table:
+    """Rows of the quality profile: what is missing or invalid is in bins of its own, what is out of range was counted."""
+    features = features.filter(pc.not_equal(features["rows"], 0))
+    keys = [*_KEYS, "item"]
+    none = pa.scalar(0, pa.int64())
+
+    def of_bin(number: int) -> pa.ChunkedArray:
+        return pc.if_else(pc.equal(features["bin"], number), features["rows"], none)
+
+    def zeros(table: pa.Table) -> pa.Array:
+        return pa.repeat(none, table.num_rows)
+
+    in_bins = features.select([*keys, "rows"])
+    in_bins = in_bins.append_column("missing", of_bin(MISSING)).append_column("invalid", of_bin(INVALID))
+    outside = ranged.select(keys)
+    for name in ("rows", "missing", "invalid"):
+        outside = outside.append_column(name, zeros(outside))
+    return pa.concat_tables(
+        [
+            in_bins.append_column("out_of_range", zeros(in_bins)),
+            outside.append_column("out_of_range", ranged["out_of_range"]),
+        ]
+    )
+
+
+def totalled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The sums of a profile's rows by their other columns, in the order of those; a row of zeros says nothing and is dropped.
+
+    Text is left as numbers and a dictionary. A profile has many more rows than names, so that it is sorted and added up
+    by numbers: in a third of the time that an engine takes for it.
+    """
+    keys = [name for name in schema.names if schema.field(name).type != pa.int64()]
+    ranked = {name: _ranked(rows[name]) for name in keys}
+    # Two numbers instead of one, which could be too large.
+    codes = [_joint([ranked[name] for name in keys[:4]], rows), _joint([ranked[name] for name in keys[4:]], rows)]
+    order = np.lexsort(codes[::-1])
+    new = np.ones(len(order), np.bool_)
+    new[1:] = np.any([code[order[1:]] != code[order[:-1]] for code in codes], axis=0)
+    first = np.flatnonzero(new)
+    sums = {}
+    for name in schema.names:
+        if name not in ranked:
+            column = rows[name].to_numpy()
+            sums[name] = np.add.reduceat(column[order], first) if len(first) else column
+    kept = np.any([of != 0 for of in sums.values()], axis=0)
+    at = order[first[kept]]
+    made: dict[str, pa.Array] = {}
+    for name in schema.names:
+        if name in sums:
+            made[name] = pa.array(sums[name][kept])
+            continue
+        rank, values = ranked[name]
+        made[name] = pa.DictionaryArray.from_arrays(pa.array(rank[at], pa.int32()), values)
+        if schema.field(name).type != pa.string():
+            made[name] = made[name].dictionary_decode()
+    return pa.table(made)
+
+
+def _ranked(column: pa.ChunkedArray) -> tuple[Ints, pa.Array]:
+    """The rank of each value among the distinct ones, and those, ascending (text as SQL sorts it: by its bytes)."""
+    if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
+        distinct, rank = compact(column.cast(pa.int32()).to_numpy().astype(np.int64))
+        return rank.astype(np.int64), pa.array(distinct, pa.int32()).cast(column.type)
+    encoded = column.combine_chunks()
+    encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    ascending = sorted(set(texts))
+    number = {text: i for i, text in enumerate(ascending)}
+    rank = np.array([number[text] for text in texts], np.int64)[encoded.indices.to_numpy()]
+    return rank, pa.array(ascending, pa.string())
+
+
+def _joint(ranked: Sequence[tuple[Ints, pa.Array]], rows: pa.Table) -> Ints:
+    """One number for each row that sorts as the ranks do, one after the other."""
+    code = np.zeros(rows.num_rows, np.int64)
+    for rank, values in ranked:
+        code = code * len(values) + rank
+    return code
+
+
+def _table(plan: Plan, found: Sequence[Rows], sums: Sequence[str]) -> pa.Table:
     """Rows of one table as Arrow, the same cell and bin as often as it was found; sums that an item has not are 0."""
     sizes = [len(rows.bins) for rows in found]
     made: dict[str, pa.Array] = {}
@@ -123,5 +205,10 @@ def _registered(plan: Plan, found: Sequence[Rows], sums: Sequence[str]) -> pa.Ta
     return pa.table(made)
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def write(rows: pa.Table, path: Path) -> None:
+    """Publish rows of a profile table as one Parquet file, whole or not at all. Text is text there, whatever it is here."""
+    texts = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
+    with published(path) as draft:
+        pq.write_table(
+            rows, draft, row_group_size=ROW_GROUP, compression="zstd", use_dictionary=texts, store_schema=False
+        )

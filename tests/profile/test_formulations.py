@@ -30,13 +30,9 @@ def both(home: Home, spec, nights: list[dt.date]) -> tuple[dict[str, list], dict
     assert schema is not None
     with DuckDBEngine() as engine:
         plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
-        arrays = rows(engine, counted(engine, plan, count(engine, home, plan, nights)))
+        arrays = counted(plan, count(engine, home, plan, nights))
         load_facts(engine, home, plan, nights)
-        return arrays, {name: listed(table) for name, table in summed(engine, plan).items()}
-
-
-def rows(engine: DuckDBEngine, queries: dict[str, str]) -> dict[str, list]:
-    return {name: listed(engine.table(query)) for name, query in queries.items()}
+        return tuple({name: listed(table) for name, table in found.items()} for found in (arrays, summed(engine, plan)))
 
 
 def listed(table: pa.Table) -> list[str]:
