@@ -73,6 +73,13 @@ class Placed:
         return Placed(self.dense, tuple((g, cells, place[rows]) for g, cells, place in self.groups))
 
 
+def compact_cells(cells: Sequence[Cell]) -> tuple[list[Cell], Places]:
+    """The distinct cells, and the place of each cell among them."""
+    number: dict[Cell, int] = {}
+    place = np.array([number.setdefault(cell, len(number)) for cell in cells], dtype=np.intp)
+    return list(number), place
+
+
 @dataclass
 class Counter:
     """Sums of one worker. Where the same cells come again and again they are added up in arrays, else put aside as rows."""
@@ -145,29 +152,24 @@ class Counter:
     def _put_aside(self) -> None:
         """Turn the arrays into rows, cut by cut, and forget them."""
         for i, grouping in enumerate(self._groups):
-            for cut in grouping.cuts:
-                cells = list(grouping.cells)
-                own = grouping.of_cut(cut, cells)
-                distinct = list(dict.fromkeys(own))
-                number = {cell: k for k, cell in enumerate(distinct)}
-                place = np.array([number[cell] for cell in own], dtype=np.intp)
-                for item in self.items:
-                    total = self._sums.get((i, item.table, item.name))
-                    if total is not None:
-                        self._emit(item, cut, distinct, place, total[: len(cells)], fine=() in grouping.cuts)
+            cells = list(grouping.cells)
+            cuts = [(cut, *compact_cells(grouping.of_cut(cut, cells))) for cut in grouping.cuts]
+            for item in self.items:
+                total = self._sums.get((i, item.table, item.name))
+                if total is None:
+                    continue
+                fine = coarse = total[: len(cells)]
+                if () in grouping.cuts and item.coarse is not None and len(grouping.cuts) > 1:
+                    coarse = np.add.reduceat(fine, np.searchsorted(item.coarse, np.arange(item.coarse[-1] + 1)), axis=1)
+                for cut, distinct, place in cuts:
+                    self._emit(item, cut, distinct, place, coarse if cut else fine)
         self._begin()
 
-    def _emit(
-        self, item: Item, cut: tuple[str, ...], cells: list[Cell], place: Places, total: Ints, *, fine: bool
-    ) -> None:
-        if cut and fine and item.coarse is not None:
-            first = np.searchsorted(item.coarse, np.arange(int(item.coarse[-1]) + 1))
-            total = np.add.reduceat(total, first, axis=1)
+    def _emit(self, item: Item, cut: tuple[str, ...], cells: list[Cell], place: Places, total: Ints) -> None:
         sums = total
         if len(cells) < len(total):
-            sums = np.zeros((len(cells), *total.shape[1:]), np.int64)
-            for k, into in enumerate(place.tolist()):
-                sums[into] += total[k]
+            order = np.argsort(place, kind="stable")
+            sums = np.add.reduceat(total[order], np.searchsorted(place[order], np.arange(len(cells))), axis=0)
         at, number = np.nonzero(sums.any(axis=2))
         if len(at):
             self.found.append(Rows(item, cut, cells, at, item.bins(cut)[number], sums[at, number].T))
