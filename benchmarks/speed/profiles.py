@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.speed.lakes import LABELS, PREDICTIONS, lake_of
 from benchmarks.speed.workload import MODEL
+from mlobs_pipelines.profile import kernels
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.store.layout import Home
 
@@ -37,6 +38,7 @@ def scan(home: Home) -> None:
 
 def measure(task: str, root: Path, rows: int, columns: int) -> None:
     home, spec = lake_of(root, rows, columns)
+    kernels.start().join()
     began = time.perf_counter()
     if task == "scan":
         scan(home)

@@ -20,6 +20,7 @@ from mlobs_pipelines.orchestration.pace import Pace
 from mlobs_pipelines.orchestration.past import Past
 from mlobs_pipelines.orchestration.profiles import load_profiles
 from mlobs_pipelines.orchestration.unfinished import Unfinished, end
+from mlobs_pipelines.profile import kernels
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store import results, storage
@@ -55,6 +56,7 @@ def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
 
 def to_join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[dt.date]:
     """The nights to ask of dbt; where an interrupted run has joined them all, the last, for dbt's tests to be asked."""
+    kernels.start()  # the profile that follows finds them ready
     affected = behind.affected(home, spec.model, nights)
     storage.begin(home, spec.model, affected)
     return _unfinished(home, spec, nights).left("join", affected) or affected[-1:]

@@ -7,6 +7,7 @@ the interpreter's lock. They give the same integers as the SQL of ``sums.py``.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -49,6 +50,14 @@ def _compiled(loop: _Loop) -> _Loop:
         return machine_code()(*arguments)
 
     return cast("_Loop", call)
+
+
+@functools.cache
+def start() -> threading.Thread:
+    """Load the compiler in the background: half a second of work, for which a process that waits for another has time."""
+    thread = threading.Thread(target=lambda: Binner.of([0.0])(np.zeros(1), 0), name="kernels")
+    thread.start()
+    return thread
 
 
 @dataclass(frozen=True)
