@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -31,6 +32,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "traffic_profile": ("latency_bin", *TRAFFIC_SUMS),
 }
 """Columns after the keys and the segment; those of ``output_profile`` before the task's sums are known."""
+
+_Numbers = npt.NDArray[np.int32]
 
 ROW_GROUP = 122_880
 """Rows of a row group in a profile's file, as the engine that reads it would write them."""
@@ -129,12 +132,10 @@ def totalled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """
     keys = [name for name in schema.names if schema.field(name).type != pa.int64()]
     ranked = {name: _ranked(rows[name]) for name in keys}
-    # Two numbers instead of one, which could be too large.
-    codes = [_joint([ranked[name] for name in keys[:4]], rows), _joint([ranked[name] for name in keys[4:]], rows)]
-    order = np.lexsort(codes[::-1])
-    new = np.ones(len(order), np.bool_)
-    new[1:] = np.any([code[order[1:]] != code[order[:-1]] for code in codes], axis=0)
-    first = np.flatnonzero(new)
+    code = _joint([ranked[name] for name in keys], rows.num_rows)
+    order = np.argsort(code)
+    code = code[order]
+    first = np.flatnonzero(np.concatenate([np.ones(min(len(code), 1), np.bool_), code[1:] != code[:-1]]))
     sums = {}
     for name in schema.names:
         if name not in ranked:
@@ -168,11 +169,14 @@ def _ranked(column: pa.ChunkedArray) -> tuple[Ints, pa.Array]:
     return rank, pa.array(ascending, pa.string())
 
 
-def _joint(ranked: Sequence[tuple[Ints, pa.Array]], rows: pa.Table) -> Ints:
+def _joint(ranked: Sequence[tuple[Ints, pa.Array]], rows: int) -> Ints:
     """One number for each row that sorts as the ranks do, one after the other."""
-    code = np.zeros(rows.num_rows, np.int64)
+    code, size = np.zeros(rows, np.int64), 1
     for rank, values in ranked:
+        if size * len(values) >= 2**63:  # before it is too large, numbered anew
+            code, size = np.unique(code, return_inverse=True)[1], rows
         code = code * len(values) + rank
+        size *= len(values)
     return code
 
 
@@ -180,18 +184,27 @@ def _table(plan: Plan, found: Sequence[Rows], sums: Sequence[str]) -> pa.Table:
     """Rows of one table as Arrow, the same cell and bin as often as it was found; sums that an item has not are 0."""
     sizes = [len(rows.bins) for rows in found]
     made: dict[str, pa.Array] = {}
-    cells = [np.array([cell[:4] for cell in r.cells], np.int32).reshape(-1, 4)[r.place] for r in found]
-    key = np.concatenate([np.zeros((0, 4), np.int32), *cells])
+    # Items that were counted together share their cells: what those are called is asked once.
+    keys_of: dict[int, _Numbers] = {}
+    segments_of: dict[tuple[int, tuple[str, ...]], _Numbers] = {}
+    segments: dict[str, int] = {}
+    keys: list[_Numbers] = [np.zeros((0, 4), np.int32)]
+    places: list[_Numbers] = [np.zeros(0, np.int32)]
+    for r in found:
+        cells = id(r.cells)
+        if cells not in keys_of:
+            keys_of[cells] = np.array([cell[:4] for cell in r.cells], np.int32).reshape(-1, 4)
+        keys.append(keys_of[cells][r.place])
+        if (cells, r.cut) not in segments_of:
+            texts = (segment(r.cut, [plan.values[n][v] for n, v in zip(r.cut, c[4:], strict=True)]) for c in r.cells)
+            segments_of[cells, r.cut] = np.array([segments.setdefault(t, len(segments)) for t in texts], np.int32)
+        places.append(segments_of[cells, r.cut][r.place])
+    key = np.concatenate(keys)
     names = pa.array(plan.names.listed, pa.string())
     for i, name in enumerate(("arrival_date", "event_date")):
         made[name] = pa.array(key[:, i], pa.int32()).cast(pa.date32())
     for i, name in enumerate(("version", "role"), start=2):
         made[name] = pa.DictionaryArray.from_arrays(pa.array(key[:, i], pa.int32()), names)
-    segments: dict[str, int] = {}
-    places = [np.zeros(0, np.int32)]
-    for r in found:
-        texts = (segment(r.cut, [plan.values[n][v] for n, v in zip(r.cut, c[4:], strict=True)]) for c in r.cells)
-        places.append(np.array([segments.setdefault(t, len(segments)) for t in texts], np.int32)[r.place])
     made["segment"] = pa.DictionaryArray.from_arrays(np.concatenate(places), pa.array(list(segments), pa.string()))
     items = {name: i for i, name in enumerate(dict.fromkeys(r.item.name for r in found))}
     item = np.repeat(np.array([items[r.item.name] for r in found], np.int32), sizes)
