@@ -28,7 +28,8 @@ def record(
     error: str | None = None,
 ) -> None:
     """Write the row of each night; it replaces that of an earlier run. Counts are of what was delivered."""
-    started = context.instance.get_run_stats(context.run.run_id).start_time
+    run = context.instance.get_run_record_by_id(context.run.run_id)
+    started = run.start_time if run else None
     counts = evidence.intake(wiring.home, wiring.model, nights)
     finished_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     started_at = dt.datetime.fromtimestamp(started, dt.UTC).replace(tzinfo=None) if started else finished_at

@@ -20,6 +20,7 @@ from mlobs_pipelines.orchestration.due import last_complete_day, nights_between
 from mlobs_pipelines.orchestration.lock import alone
 from mlobs_pipelines.orchestration.model import build_model
 from mlobs_pipelines.orchestration.partitions import first_night, partition_tags
+from mlobs_pipelines.orchestration.unrecorded import unrecorded_instance
 from mlobs_pipelines.orchestration.wiring import Progress, Wiring, one_line, telling
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
@@ -118,7 +119,7 @@ def _nobody(message: str) -> None:
 
 def _instance() -> dg.DagsterInstance:
     if not os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.ephemeral()
+        return unrecorded_instance()
     try:
         return dg.DagsterInstance.get()
     except dg.DagsterError as error:
