@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mlobs_pipelines.ingest.accepted import publish, stage
 from mlobs_pipelines.ingest.columns import label_columns, prediction_columns
 from mlobs_pipelines.ingest.conform import conform_labels, conform_predictions
 from mlobs_pipelines.ingest.deliveries import Deliveries
+from mlobs_pipelines.ingest.parts import Asked, Part, own_date_among, parts, sql_date, whole
 from mlobs_pipelines.ingest.readers import Opened, UnreadableError, damaged
 from mlobs_pipelines.ingest.schema import Schema, decide, differences, read_schema, write_schema
 from mlobs_pipelines.ingest.sources import Delivered, IngestError, unchanged
@@ -28,20 +29,6 @@ from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.layout import nights as nights_of
 
 _EXTRA = {"file": "INTEGER", "ordinal": "BIGINT", "line": "BIGINT", "reason": "VARCHAR", "raw": "VARCHAR"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """The rows of one delivered file that the nights must look at: those for which the SQL ``wanted`` holds.
-
-    ``late``: some of them are of other nights. ``malformed``: so are lines that are no rows.
-    """
-
-    number: int
-    opened: Opened
-    wanted: str
-    late: bool
-    malformed: str | None
 
 
 class Batch:
@@ -55,6 +42,7 @@ class Batch:
         self.lake = [n for n in lake if n not in set(nights)]
         self.first = nights[0]
         self.schema: Schema | None = read_schema(home, spec.model)
+        self._one_by_one = False
 
     def take_in(self) -> dict[date, tuple[str, ...]]:
         """Write every file of the nights; notes per night."""
@@ -97,54 +85,63 @@ class Batch:
         return [(f, d, unknown) for f, d, unknown in found if d or unknown]
 
     def _parts(self, source: Deliveries, do: Callable[[Part], None]) -> bool:
-        """Do something for each file that the nights must look at; False where one of them turned out to be unusable."""
-        sound = True
+        """Do something for all files that the nights must look at; False where one of them turned out to be unusable.
+
+        Where several fail together, each is looked at alone the next time: that tells which of them it was.
+        """
+        sound, asked = True, []
         for file, dates, unknown in self._wanted(source):
             try:
-                opened = source.open(file)
-                wanted = " or ".join(([_among(dates)] if dates else []) + (["own_date is null"] if unknown else []))
-                late = not set(dates) <= set(self.nights)
-                do(Part(source.files.index(file), opened, wanted, late, opened.malformed if unknown else None))
-            except (UnreadableError, Error) as error:
+                asked.append(Asked(source.files.index(file), source.open(file), dates, unknown))
+            except UnreadableError as error:
                 if not self._failed(source, file, error):
+                    return False
+                sound = False
+        for part in parts(asked, self.nights, one_by_one=self._one_by_one):
+            try:
+                do(part)
+            except (UnreadableError, Error) as error:
+                if len(part.files) > 1:
+                    self._one_by_one = True
+                    self.work.alive()
+                    return False
+                if not self._failed(source, source.files[part.files[0]], error):
                     return False
                 sound = False
         return sound
 
     def _rows(self, source: Deliveries, part: Part, only: str = "") -> str:
-        """SQL for a part's rows, conformed, each with its night; ``only`` is a condition on its ordinals."""
+        """SQL for a part's rows, conformed, each with its night; ``only`` is a table that names them by file and ordinal."""
         opened = part.opened
         if not opened.columns:
             return ""
         if only:
-            opened = replace(opened, relation=f"(select * from {opened.relation} where {only})")
+            chosen = f"(select r.* from {opened.relation} r semi join {only} using (file, ordinal))"
+            opened = replace(opened, relation=chosen)
         conformed = (
             conform_labels(self.spec, opened)
             if source.source == "labels"
             else conform_predictions(self.spec, self.schema, opened)
         )
-        return f"(select {self._night()} as night, {part.number} as file, * from ({conformed}) where {part.wanted})"
+        return f"(select {self._night()} as night, * from ({conformed}) where {part.wanted})"
 
     def _decide_schema(self) -> bool:
-        """Decide which fields are stored if some night has an accepted row; False where the engine must be restarted."""
+        """Decide which fields are stored if some night has an accepted row; False where all is to be done again."""
         source = self.sources[0]
-        found: list[tuple[date, Delivered, Opened]] = []
-        for file, dates, _ in self._wanted(source):
-            try:
-                opened = source.open(file)
-                if not opened.columns or not dates:
-                    continue
-                rows = f"select distinct {self._night()} from ({conform_predictions(self.spec, None, opened)}) where reason is null and {_among(dates)}"
-                found += [(row[0], file, opened) for row in self.work.engine.rows(rows)]
-            except (UnreadableError, Error) as error:
-                if not self._failed(source, file, error):
-                    return False
+        found: list[tuple[date, int]] = []
+
+        def look(part: Part) -> None:
+            if rows := self._rows(source, part):
+                found.extend(self.work.engine.rows(f"select distinct night, file from {rows} where reason is null"))
+
+        if not self._parts(source, look):
+            return False
         if not found:
             return True
-        night = min(n for n, _, _ in found)
-        files = {file: opened for n, file, opened in found if n == night}
+        night = min(found)[0]
+        files = [source.files[number] for n, number in sorted(found) if n == night]
         try:
-            self.schema = decide(self.work.engine, self.spec, list(files.values()), night)
+            self.schema = decide(self.work.engine, self.spec, [source.open(file) for file in files], night)
         except Error as error:
             # Some column that only features need is damaged in one of them: find out which, and go on without it.
             broken = self._blame(
@@ -176,7 +173,7 @@ class Batch:
 
     def _night(self) -> str:
         """SQL for the night that takes a row: that of its own date, else the first (late rows, rows of unknown date)."""
-        return f"case when {_among(self.nights)} then own_date else {_date(self.first)} end"
+        return f"case when {own_date_among(self.nights)} then own_date else {sql_date(self.first)} end"
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -244,12 +241,11 @@ class Batch:
             if rows and asked:
                 # First by the few columns that tell, then those rows whole.
                 engine.run(
-                    f"create or replace temp table doubtful as select ordinal from {rows} where {' or '.join(asked)}"
+                    f"create or replace temp table doubtful as select file, ordinal from {rows} where {' or '.join(asked)}"
                 )
-                whole = self._rows(source, part, "ordinal in (select ordinal from doubtful)")
-                engine.run(f"insert into candidates select {chosen} from {whole}")
-            if part.malformed:
-                self._insert(f"select line, reason, raw, {part.number} as file from {part.malformed}")
+                engine.run(f"insert into candidates select {chosen} from {self._rows(source, part, 'doubtful')}")
+            for number, lines in part.malformed:
+                self._insert(f"select line, reason, raw, {number} as file from {lines}")
 
         if not self._parts(source, load):
             return False
@@ -268,7 +264,7 @@ class Batch:
             self.work.engine.run("create or replace temp table refused_before (digest varchar)")
 
     def _insert(self, rows: str) -> None:
-        self.work.engine.run(f"insert into candidates by name select {_date(self.first)} as night, * from ({rows})")
+        self.work.engine.run(f"insert into candidates by name select {sql_date(self.first)} as night, * from ({rows})")
 
     def _refuse(self, source: Deliveries, raw: str) -> None:
         """Write ``refused_<source>`` and, of the rows that were in already, ``repeated_<source>``."""
@@ -302,29 +298,24 @@ class Batch:
         engine, name = self.work.engine, source.source
         chosen = ", ".join("night as arrival_date" if n == "arrival_date" else sql.name(n) for n in self._columns(name))
         excluded = {row[0] for row in engine.rows(f"select distinct file from excluded_{name}")}
-        parts: list[str] = []
+        accepted: list[str] = []
 
         def accept(part: Part) -> None:
             if rows := self._rows(source, part):
-                others = f" and ordinal not in (select ordinal from excluded_{name} where file = {part.number})"
-                parts.append(
-                    f"select {chosen}, night from {rows} where reason is null"
-                    + (others if part.number in excluded else "")
-                )
+                others = f"anti join excluded_{name} using (file, ordinal)" if excluded & set(part.files) else ""
+                accepted.append(f"select {chosen}, night from {rows} {others} where reason is null")
 
         if not self._parts(source, accept):
             return False
-        if not parts:
+        if not accepted:
             return True
         try:
-            stage(engine, " union all ".join(parts), self._folder / name, self.nights)
+            stage(engine, " union all ".join(accepted), self._folder / name, self.nights)
         except Error as error:
             broken = self._blame(
                 source,
                 [file for file, _, _ in self._wanted(source)],
-                lambda opened: (
-                    f"select {chosen} from {self._rows(source, Part(0, opened, 'true', False, None)) or '(select null)'}"
-                ),
+                lambda opened: f"select {chosen} from {self._rows(source, whole(opened)) or '(select null)'}",
             )
             if not broken:
                 raise IngestError(f"{name}.source: {damaged('any of its formats', error)}") from error
@@ -357,11 +348,3 @@ class Batch:
             if night.isoformat() in facts.rows:
                 notes += [f"{file.path}: {said}" for said in differences(self.spec, self.schema, facts.columns)]
         return tuple(notes)
-
-
-def _date(d: date) -> str:
-    return f"date {sql.text(d.isoformat())}"
-
-
-def _among(dates: Collection[date]) -> str:
-    return f"own_date in ({', '.join(_date(d) for d in sorted(dates))})"

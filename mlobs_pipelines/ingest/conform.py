@@ -172,9 +172,9 @@ def _invalid_fields(invalid: Sequence[Invalid]) -> str:
 
 
 def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) -> str:
-    """SQL for every row of a file: the lake's prediction columns (no arrival_date), own_date, line, ordinal, reason, raw.
+    """SQL for every row of a file: the lake's prediction columns (no arrival_date), own_date, file, line, ordinal, reason, raw.
 
-    ``reason`` is null where the row is fine; ``own_date`` is its arrival date, null where that can't be known;
+    ``opened`` has a column ``file`` besides. ``reason`` is null where the row is fine; ``own_date`` is its arrival date, null where that can't be known;
     ``raw`` is null where the row is fine.
     """
     p = spec.predictions
@@ -265,13 +265,13 @@ def conform_predictions(spec: ModelSpec, schema: Schema | None, opened: Opened) 
     listed = ", ".join(f"{s} as {sql.name(n)}" for n, s in chosen.items())
     third = f"select *, {first_of(reasons)} as reason from ({second})"
     return (
-        f"select {listed}, {day('arrived_at', spec.timezone)} as own_date, line, ordinal, reason, "
+        f"select {listed}, {day('arrived_at', spec.timezone)} as own_date, file, line, ordinal, reason, "
         f"case when reason is not null then {_raw(opened)} end as raw from ({third})"
     )
 
 
 def conform_labels(spec: ModelSpec, opened: Opened) -> str:
-    """SQL for every row of a file of labels: prediction_id, label, available_at, own_date, line, ordinal, reason, raw."""
+    """SQL for every row of a file of labels: prediction_id, label, available_at, own_date, file, line, ordinal, reason, raw."""
     labels = labels_of(spec)
     opened = parsed_once(opened, numbers=[labels.value], times=[labels.available_at])
     id_, value, available = (column_of(opened, n) for n in (labels.id, labels.value, labels.available_at))
@@ -293,7 +293,7 @@ def conform_labels(spec: ModelSpec, opened: Opened) -> str:
     told = f"not ({as_text(value)} is null and {as_text(available)} is null)"
     second = f"select *, {first_of(reasons)} as reason from (select *, {inner} from {opened.relation} where {told})"
     return (
-        f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, line, ordinal, reason, "
+        f"select p_id as prediction_id, label, available_at, {day('available_at', spec.timezone)} as own_date, file, line, ordinal, reason, "
         f"case when reason is not null then {_raw(opened)} end as raw from ({second})"
     )
 
