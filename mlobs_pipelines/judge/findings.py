@@ -86,13 +86,12 @@ def magnitude(signal: Signal) -> float:
 
 def findings_of(signals: pl.DataFrame) -> list[Finding]:
     """The night's findings in the order of their layers, the causes first; schema as from ``signals_of``."""
-    rows = signals.to_dicts()
+    # Thousands of signals a night, each with its past: only numbers that are a breach somewhere become Python objects.
+    rows = signals.filter(pl.col("breach").any().over("layer", "metric", "subject")).to_dicts()
     by_topic: dict[tuple[str, str, str], list[Signal]] = {}
     for row in rows:
         by_topic.setdefault(topic_of(row), []).append(row)
-    found = [
-        _finding(topic, of_topic) for topic, of_topic in by_topic.items() if any(row["breach"] for row in of_topic)
-    ]
+    found = [_finding(topic, of_topic) for topic, of_topic in by_topic.items()]
     return sorted(found, key=lambda f: (LAYERS.index(f.layer), -magnitude(f.leading), f.topic))
 
 

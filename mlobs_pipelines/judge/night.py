@@ -85,11 +85,12 @@ def judge_night(
     known = [i for i in known if i.open or i.row["resolved_as_of"] >= night - kept_for]
     found = sorted(findings_of(signals), key=_order)
     incidents = judge.match(found, known)
-    by_series: dict[tuple[str, ...], Signal] = {
-        tuple(row[name] for name in SERIES): row for row in signals.iter_rows(named=True)
-    }
-    for incident in incidents:
-        if incident.open and not incident.seen and over(incident, by_series):
+    unseen = [incident for incident in incidents if incident.open and not incident.seen]
+    by_series: dict[tuple[str, ...], Signal] = (
+        {tuple(row[name] for name in SERIES): row for row in signals.iter_rows(named=True)} if unseen else {}
+    )
+    for incident in unseen:
+        if over(incident, by_series):
             incident.row["resolved_as_of"] = night
     return Judgement(
         metrics=with_verdicts(metrics, signals, incidents),

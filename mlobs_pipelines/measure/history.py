@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mlobs_pipelines.measure.daily import DailySums
+from mlobs_pipelines.measure.daily import DailySums, summed
 from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
 from mlobs_pipelines.measure.known import united, without
 from mlobs_pipelines.measure.layout import FeatureLayout
@@ -65,8 +65,12 @@ class Facts:
         """Each (arrival, group, day) once, by arrival."""
         if len(arrival) == 0:
             return Facts(arrival, group, day)
-        found = np.unique(np.stack([arrival, group, day], axis=1), axis=0)
-        return Facts(found[:, 0], found[:, 1], found[:, 2])
+        early, low = int(arrival.min()), int(day.min())
+        nights, groups, span = int(arrival.max()) - early + 1, int(group.max()) + 1, int(day.max()) - low + 1
+        found, _ = summed(((arrival - early) * groups + group) * span + (day - low), nights * groups * span, {})
+        rest, day = np.divmod(found, span)
+        arrival, group = np.divmod(rest, groups)
+        return Facts(arrival + early, group, day + low)
 
     def on(self, night: int) -> tuple[Ints, Ints]:
         """Groups and days about which something arrived on the night."""
