@@ -8,11 +8,14 @@ get ready for. Each command is answered with one line: ``success``, ``said``, an
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 
@@ -41,15 +44,29 @@ def main() -> None:
     """Serve the commands on standard input until it ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what dbt or its plugins print is no answer
+    gc.disable()  # all of this stays: to look through it for garbage again and again takes a tenth of the time
     import dbt.task.build  # noqa: F401 - commands would import it
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
 
-    def parsed() -> Any:
-        """The project as it was parsed before; a command changes its copy, so each gets its own."""
+    gc.freeze()
+    gc.enable()
+
+    def parsed(kept: str) -> Any:
+        """The project as it was parsed before; a command changes its copy, so each gets its own.
+
+        Where dbt is given it, it does not look for changes: the file is of this version of the project and of dbt.
+        """
+        found = None
+        with contextlib.suppress(Exception):  # it is gone or damaged: dbt parses anew
+            read: Any = Manifest.from_msgpack(Path(kept).read_bytes(), decoder=extended_mashumuro_decoder)
+            read.build_flat_graph()
+            found = read
         with tempfile.TemporaryDirectory() as folder:
             quiet = ["--quiet", "--no-write-json", "--log-path", folder, "--log-level-file", "none"]
-            return dbtRunner().invoke([*quiet, "parse", "--target-path", folder]).result
+            return dbtRunner(manifest=found).invoke([*quiet, "parse", "--target-path", folder]).result
 
     manifest: Any = None
     ready_for: str | None = None
@@ -60,7 +77,7 @@ def main() -> None:
         os.chdir(os.environ["DBT_PROJECT_DIR"])
         wanted = os.environ.get("DBT_PARTIAL_PARSE_FILE_PATH")
         if wanted != ready_for:
-            manifest, ready_for = parsed() if wanted else None, wanted
+            manifest, ready_for = parsed(wanted) if wanted else None, wanted
         arguments = request.get("arguments")
         if not arguments:
             continue

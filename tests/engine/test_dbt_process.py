@@ -38,6 +38,15 @@ def test_it_does_command_after_command_and_says_what_it_does_not_know(environmen
     assert not process.alive
 
 
+def test_a_parse_that_is_damaged_is_made_anew(environment: dict[str, str], tmp_path: Path) -> None:
+    damaged = tmp_path / "partial_parse.msgpack"
+    damaged.write_bytes(b"cut short")
+    environment = {**environment, "DBT_PARTIAL_PARSE_FILE_PATH": str(damaged)}
+    process = DbtProcess(environment)
+    assert process.run(LIST, environment).success
+    process.end(60)
+
+
 def test_one_that_dies_at_work_is_a_failure_and_no_hang(environment: dict[str, str]) -> None:
     process, outcomes = DbtProcess(environment), list[Outcome]()
     thread = threading.Thread(target=lambda: outcomes.append(process.run(LIST, environment)), daemon=True)
