@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.store.layout import Home
@@ -44,7 +44,7 @@ def repeated(engine: DuckDBEngine, numbers: str) -> str:
         query = f"select number from {numbers} where number is not null and number % {slices} = {i}"
         ascending = np.sort(engine.table(query).column(0).to_numpy())
         found.append(np.unique(ascending[1:][ascending[1:] == ascending[:-1]]))
-    engine.register("repeated_numbers", pa.table({"number": np.concatenate(found)}))
+    engine.register("repeated_numbers", pl.DataFrame({"number": np.concatenate(found)}))  # PyArrow imports pandas here
     return "select number from repeated_numbers"
 
 
