@@ -97,7 +97,8 @@ def nothing_is_wrong_spec(wiring: Wiring) -> dg.AssetCheckSpec:
 
 def nothing_is_wrong(wiring: Wiring, night: dt.date) -> dg.AssetCheckResult:
     """The result of ``nothing_is_wrong`` for a run that ended with ``night``."""
-    found = [row for row in evidence.open_incidents(wiring.home, wiring.model, night) if row[0] != "info"]
+    rows = evidence.open_incidents(wiring.home, wiring.model, night)
+    found = [row for row in rows if row[0] != "info"]
     said = "; ".join(f"{row[2]}{f' in {row[3]}' if row[3] else ''}" for row in found[:3])
     return dg.AssetCheckResult(
         asset_key=wiring.key("incidents"),
@@ -105,13 +106,16 @@ def nothing_is_wrong(wiring: Wiring, night: dt.date) -> dg.AssetCheckResult:
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{len(found)} open: {said}" if found else "nothing",
-        metadata=open_incidents(wiring, night),
+        metadata=_shown(wiring, rows),
     )
 
 
 def open_incidents(wiring: Wiring, night: dt.date) -> dict[str, dg.MetadataValue[Any]]:
     """A night's open incidents as a table, and where their page is."""
-    rows = evidence.open_incidents(wiring.home, wiring.model, night)
+    return _shown(wiring, evidence.open_incidents(wiring.home, wiring.model, night))
+
+
+def _shown(wiring: Wiring, rows: Sequence[tuple[object, ...]]) -> dict[str, dg.MetadataValue[Any]]:
     headers = ("severity", "kind", "what", "segment", "since", "action", "incident")
     return {
         "open incidents": dg.MetadataValue.md(evidence.markdown_table(headers, rows) if rows else "*none*"),

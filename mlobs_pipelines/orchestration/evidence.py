@@ -114,9 +114,10 @@ def mart(home: Home, model: str, name: str) -> tuple[int, str]:
     from mlobs_pipelines.store.read import query
 
     mine = f"from {name} where model = '{model}'"
-    count: int = query(home, f"select count(*) {mine}").item()
-    rows = query(home, f"select * exclude (model) {mine} limit {SHOWN_ROWS}")
-    return count, markdown_table(rows.columns, rows.rows())
+    # One query, for the snapshot is opened for each.
+    found = query(home, f"select * exclude (model), (select count(*) {mine}) as of_model {mine} limit {SHOWN_ROWS}")
+    rows = found.drop("of_model")
+    return (found["of_model"][0] if found.height else 0), markdown_table(rows.columns, rows.rows())
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
