@@ -51,7 +51,6 @@ def main() -> None:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumuro_decoder
 
-    gc.freeze()
     gc.enable()
 
     def parsed(kept: str) -> Any:
