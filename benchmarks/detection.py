@@ -21,7 +21,7 @@ from mlobs_pipelines.simulate.faults import Fault
 from mlobs_pipelines.simulate.planted import found, planted
 from mlobs_pipelines.simulate.world import FIRST_DAY
 from mlobs_pipelines.spec.load import load_spec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.people import newest
 from mlobs_pipelines.store.read import table
 
@@ -51,7 +51,7 @@ def main(worlds: int = 3, days: int = 60) -> None:
             alarms.update(incidents["severity"].to_list())
             for row in incidents.iter_rows(named=True):
                 print(f"  world {seed}: {row['severity']} {row['incident_id']}: {row['title']} [{row['segment']}]")
-            assert len(nights(home.store_folder("incidents", MODEL))) == days
+            assert len(home.store_nights("incidents", MODEL).all()) == days
     months = worlds * days / 30
     above = alarms["warning"] + alarms["critical"]
     print(

@@ -34,10 +34,10 @@ def decide(home: Home, spec: ModelSpec, night: dt.date) -> list[str]:
     Deciding a night again changes nothing.
     """
     ledger = Ledger(home, spec.model)
-    file = home.store_file("incidents", spec.model, night)
-    if not file.exists():
+    written = home.store_nights("incidents", spec.model).frames([night])
+    if not written:
         return []
-    incidents = with_people(pl.read_parquet(file), decisions(home, spec.model))
+    incidents = with_people(pl.concat(written).collect(), decisions(home, spec.model))
     found = _take_back(ledger, incidents)
     heeded = incidents.filter(pl.col("state").is_in(HEEDED) & pl.col("resolved_as_of").is_null())
     rows = heeded.sort("opened_as_of", "incident_id").to_dicts()

@@ -15,7 +15,8 @@ from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.ingest.segments import conditions
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import rows_engine
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.nights import patiently
 from mlobs_pipelines.store.people import newest
 from mlobs_pipelines.store.tables import INCIDENTS
 
@@ -57,16 +58,18 @@ def poisoned(incidents: pl.DataFrame) -> list[Poisoned]:
 
 def known_incidents(home: Home, model: str, as_of: dt.date) -> pl.DataFrame:
     """Each incident as the newest night up to ``as_of`` knows it; schema ``INCIDENTS``."""
-    folder = home.store_folder("incidents", model)
-    files = [home.store_file("incidents", model, night) for night in nights(folder) if night <= as_of]
-    if not files:
-        return pl.DataFrame(schema=INCIDENTS)
-    return newest(pl.scan_parquet(files, schema=INCIDENTS, extra_columns="ignore").collect())
+    stored = home.store_nights("incidents", model)
+
+    def read() -> pl.DataFrame:
+        frames = stored.frames(stored.between(dt.date.min, as_of), schema=INCIDENTS, extra_columns="ignore")
+        return pl.concat([pl.LazyFrame(schema=INCIDENTS), *frames]).collect()
+
+    return newest(patiently(read))
 
 
 def newest_night(home: Home, model: str) -> dt.date | None:
     """The newest night of a model that was measured."""
-    measured = nights(home.store_folder("metrics", model))
+    measured = home.store_nights("metrics", model).all()
     return measured[-1] if measured else None
 
 
@@ -151,8 +154,8 @@ def matured_rows(
 
 
 def _files(home: Home, model: str, table: str, as_of: dt.date) -> list[Path]:
-    found = nights(home.lake(model) / table)
-    return [home.lake_file(model, table, night) for night in found if night <= as_of]
+    stored = home.lake_nights(model, table)
+    return [stored.own(night) for night in stored.between(dt.date.min, as_of)]
 
 
 def _spill(home: Home, spec: ModelSpec) -> Path:

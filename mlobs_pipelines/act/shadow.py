@@ -10,7 +10,7 @@ from mlobs_pipelines.act.rows import known_incidents, matured_rows, poisoned
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import rows_engine
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 
 def shadow_rows(home: Home, spec: ModelSpec, champion: str, challenger: str, as_of: dt.date) -> pl.DataFrame | None:
@@ -25,8 +25,8 @@ def shadow_rows(home: Home, spec: ModelSpec, champion: str, challenger: str, as_
     Raises:
         RowsError: there are no labelled rows at all.
     """
-    folder = home.lake(spec.model) / "predictions"
-    files = [home.lake_file(spec.model, "predictions", night) for night in nights(folder) if night <= as_of]
+    stored = home.lake_nights(spec.model, "predictions")
+    files = [stored.own(night) for night in stored.between(dt.date.min, as_of)]
     if not files:
         return None
     said = {

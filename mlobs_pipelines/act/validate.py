@@ -226,7 +226,8 @@ def _compared(
         metric=policy.metric,
     )
     file = home.store_file("comparisons", spec.model, as_of)
-    others = pl.read_parquet(file) if file.exists() else pl.DataFrame(schema=COMPARISONS)
+    earlier = home.store_nights("comparisons", spec.model).frames([as_of])
+    others = pl.concat([pl.LazyFrame(schema=COMPARISONS), *earlier]).collect()
     others = others.filter((pl.col("champion") != champion) | (pl.col("challenger") != challenger))
     with published(file) as draft:
         pl.concat([others, found]).write_parquet(draft, compression="zstd")

@@ -12,7 +12,7 @@ from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.ingest.segments import conditions as conditions_of
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import published
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 FORMATS = {
     ".parquet": "format parquet, compression zstd",
@@ -35,8 +35,8 @@ def export_cohort(
     if out.suffix not in FORMATS:
         raise UserError(f"{out} ends in {out.suffix or 'nothing'}; use one of {', '.join(FORMATS)}")
     schema = read_schema(home, spec.model)
-    folder = home.lake(spec.model)
-    done = nights(folder / "predictions")
+    stored, told = (home.lake_nights(spec.model, table) for table in ("predictions", "label_facts"))
+    done = stored.all()
     if schema is None or not done:
         raise UserError(f"{spec.model} has no rows yet; run it first: mlobs run {spec.model}")
     conditions = ["true", *conditions_of(segment, schema.fields)]
@@ -44,8 +44,8 @@ def export_cohort(
         conditions.append(f"p.event_date >= date '{first.isoformat()}'")
     if last:
         conditions.append(f"p.event_date <= date '{last.isoformat()}'")
-    facts = [home.lake_file(spec.model, "label_facts", n) for n in nights(folder / "label_facts")]
-    rows = scan([home.lake_file(spec.model, "predictions", n) for n in done])
+    facts = [told.own(night) for night in told.all()]
+    rows = scan([stored.own(night) for night in done])
     believed = "select null as prediction_id, null as version, null as role, null as label where false"
     if facts:
         believed = (

@@ -12,7 +12,7 @@ from mlobs_pipelines.cli import attention
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.load import load_all
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import query
 
 
@@ -60,8 +60,8 @@ _SEVERITY = {"broken spec": 0, "failed": 0, "alert": 0, "warn": 1, "late": 1, "n
 def _due(home: Home, spec: ModelSpec, now: dt.datetime) -> dict[str, Any]:
     from mlobs_pipelines.orchestration.due import last_complete_day
 
-    finished = nights(home.store_folder("metrics", spec.model))[-1:]  # all there is where rows are not fetched
-    done = sorted([*nights(home.lake(spec.model) / "predictions")[-1:], *finished])
+    finished = home.store_nights("metrics", spec.model).all()[-1:]  # all there is where rows are not fetched
+    done = sorted([*home.lake_nights(spec.model, "predictions").all()[-1:], *finished])
     behind = (last_complete_day(spec, now) - done[-1]).days if done else None
     return {"nights_behind": behind}
 

@@ -22,7 +22,7 @@ from mlobs_pipelines.profile.bins import read_bins
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import rows_engine
 from mlobs_pipelines.store.files import published
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 CAUGHT_UP = 7
 """A night that could not be explained is tried again for so many nights."""
@@ -104,8 +104,8 @@ def explain_nights(
 
 
 def _todo(home: Home, model: str, wanted: Sequence[dt.date]) -> list[dt.date]:
-    taken = nights(home.lake(model) / "predictions")
-    done = set(nights(home.lake(model) / "shap_profile"))
+    taken = home.lake_nights(model, "predictions").all()
+    done = set(home.lake_nights(model, "shap_profile").all())
     recent = max(wanted) - dt.timedelta(days=CAUGHT_UP)
     return [n for n in taken if n in set(wanted) or (recent <= n <= max(wanted) and n not in done)]
 
@@ -182,7 +182,7 @@ def _explained(
 def _measure(home: Home, spec: ModelSpec, bins: dict[str, object], first: dt.date, run_id: str) -> None:
     """State the explanation metrics of every explained night from ``first`` on."""
     reference = reference_profile(home, spec.model)
-    stored = nights(home.lake(spec.model) / "shap_profile")
+    stored = home.lake_nights(spec.model, "shap_profile").all()
     stated = [night for night in stored if night >= first]
     days = _days(home, spec.model, stated)
     # Rows arrive after the day they are about, save for clocks and zones: earlier files hold nothing that is stated.
@@ -195,5 +195,5 @@ def _measure(home: Home, spec: ModelSpec, bins: dict[str, object], first: dt.dat
 
 
 def _days(home: Home, model: str, wanted: Sequence[dt.date]) -> pl.DataFrame:
-    files = [home.lake_file(model, "shap_profile", night) for night in wanted]
-    return pl.concat([by_day(pl.DataFrame(schema=SCHEMA)), *(by_day(pl.read_parquet(file)) for file in files)])
+    frames = home.lake_nights(model, "shap_profile").frames(wanted)
+    return pl.concat([by_day(pl.DataFrame(schema=SCHEMA)), *(by_day(rows.collect()) for rows in frames)])

@@ -15,7 +15,7 @@ from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.profile.night import ONBOARDING_NIGHTS
 from mlobs_pipelines.profile.rows import KEYS, admitted, segment_columns
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 ROLE = "production"
 
@@ -29,7 +29,7 @@ def night_rows(
     :func:`cuts`; sorted by night and place in the sample.
     """
     files = [home.lake_file(spec.model, "predictions", night) for night in wanted]
-    known = admitted(engine, home, spec, schema)
+    known = admitted(home, spec, schema)
     order = "md5(prediction_id), prediction_id, version"
     # Night by night, for of an order with a limit the engine keeps no more rows than those.
     first = " union all ".join(
@@ -54,8 +54,8 @@ def reference_rows(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Sc
     relation = read_reference(home, with_registered_reference(home, spec), schema, engine)
     if relation is None:
         last = schema.decided_on + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
-        folder = home.lake(spec.model) / "predictions"
-        files = [home.lake_file(spec.model, "predictions", n) for n in nights(folder) if schema.decided_on <= n <= last]
+        stored = home.lake_nights(spec.model, "predictions")
+        files = [stored.own(night) for night in stored.between(schema.decided_on, last)]
         relation = f"(select * from {scan(files)} where not failed and role = '{ROLE}')"
     present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar) as invalid_fields"

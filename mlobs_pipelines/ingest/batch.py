@@ -26,7 +26,6 @@ from mlobs_pipelines.ingest.sources import Delivered, IngestError, unchanged
 from mlobs_pipelines.ingest.workspace import Workspace
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.layout import nights as nights_of
 
 _EXTRA = {"file": "INTEGER", "ordinal": "BIGINT", "line": "BIGINT", "reason": "VARCHAR", "raw": "VARCHAR"}
 
@@ -38,7 +37,7 @@ class Batch:
         self, home: Home, spec: ModelSpec, work: Workspace, sources: Sequence[Deliveries], nights: Sequence[date]
     ) -> None:
         self.home, self.spec, self.work, self.sources, self.nights = home, spec, work, sources, nights
-        lake = nights_of(home.lake_file(spec.model, "predictions", date.min).parent)
+        lake = home.lake_nights(spec.model, "predictions").all()
         self.lake = [n for n in lake if n not in set(nights)]
         self.first = nights[0]
         self.schema: Schema | None = read_schema(home, spec.model)

@@ -13,7 +13,6 @@ from mlobs_pipelines.ingest.values import day
 from mlobs_pipelines.ingest.workspace import EngineFactory, Workspace
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.layout import nights as nights_of
 
 MOST_NIGHTS = 31
 """Nights of a backfill that are taken in together at most."""
@@ -75,7 +74,7 @@ def ingest_nights(
         IngestError: a source matches nothing, or none of its files can be used; one line says which and why.
     """
     asked = sorted(set(nights))
-    lake = nights_of(home.lake_file(spec.model, "predictions", date.min).parent)
+    lake = home.lake_nights(spec.model, "predictions").all()
     to_run = [n for n in asked if n not in lake or n == max(lake)]
     notes: dict[date, tuple[str, ...]] = {}
     if to_run:
@@ -136,6 +135,6 @@ def _report(
         "select coalesce(sum(delivered) filter (where source = 'predictions'), 0), "
         "coalesce(sum(delivered) filter (where source = 'labels'), 0), "
         "coalesce(sum(quarantined), 0), coalesce(sum(duplicates), 0) "
-        f"from {scan([home.lake_file(model, 'intake', night)])}"
+        f"from {home.lake_nights(model, 'intake').relation([night])}"
     )
     return NightIntake(night, int(rows_in), int(labels_in), int(refused), int(duplicates), closed, notes.get(night, ()))

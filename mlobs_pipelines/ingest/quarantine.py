@@ -8,7 +8,7 @@ from datetime import date
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.duplicates import CONFLICTS
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 COLUMNS = {
     "arrival_date": "DATE",
@@ -32,8 +32,8 @@ def digest(source: str, *, file: str, reason: str = "reason") -> str:
 
 def refused_before(engine: DuckDBEngine, home: Home, model: str, running: Sequence[date]) -> None:
     """Write ``refused_before``: the digest and reason of every row that nights other than those running refused."""
-    folder = home.quarantine_file(model, date.min).parent
-    others = [home.quarantine_file(model, n) for n in nights(folder) if n not in set(running)]
+    stored = home.quarantine_nights(model)
+    others = [stored.own(night) for night in stored.all() if night not in set(running)]
     held = (
         f"select distinct digest from {scan(others)}"
         if others

@@ -13,7 +13,7 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 MOST_VALUES = 100
 """Values per field over all nights; rows of other values are counted under '(other)'."""
@@ -78,10 +78,9 @@ class SegmentValues:
                 name if name in schema.fields else folded[name.lower()] for name in named if name.lower() in folded
             )
         )
-        folder = home.lake_file(spec.model, "segment_values", date.min).parent
-        others = [home.lake_file(spec.model, "segment_values", n) for n in nights(folder) if n not in running]
-        if others:
-            for field, value in engine.rows(f"select field, value from {scan(others)}"):
+        stored = home.lake_nights(spec.model, "segment_values")
+        if others := stored.relation(night for night in stored.all() if night not in running):
+            for field, value in engine.rows(f"select field, value from {others}"):
                 self._admitted.setdefault(field, set()).add(value)
         # A night before the schema was decided has no fields.
         files = [file for night, file in running.items() if night >= schema.decided_on]

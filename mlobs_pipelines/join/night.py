@@ -16,7 +16,6 @@ from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.layout import nights as nights_in
 
 BUILD = ("build", "--select", "staging", "join", "--exclude-resource-type", "unit_test")
 """Arguments for dbt: what a night builds and tests. Unit tests ask the SQL, not the data: they are for development."""
@@ -119,7 +118,7 @@ def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
 
     dbt moves each night it has built from ``run_nights`` to ``built_nights``, with the state of the lake's files.
     """
-    stored = nights_in(home.lake(spec.model) / "predictions")
+    stored = home.lake_nights(spec.model, "predictions").all()
     files = {night: _state(home, spec, night) for night in stored}
     silence = _silence(spec)
     with _attached(home, spec) as engine:
@@ -173,7 +172,7 @@ def _silence(spec: ModelSpec) -> str:
 
 def _check_silence(home: Home, spec: ModelSpec, nights: Sequence[dt.date], before: str) -> None:
     """Refuse nights on which silence would mean another thing than on those that stay as they are."""
-    if before != _silence(spec) and not set(nights) >= set(nights_in(home.lake(spec.model) / "predictions")):
+    if before != _silence(spec) and not set(nights) >= set(home.lake_nights(spec.model, "predictions").all()):
         raise JoinError(
             f"{spec.model}: labels.mode, labels.maturity or positive_class changed, and with it what silence "
             f"meant on earlier nights; run: mlobs rebuild {spec.model}"

@@ -16,7 +16,6 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.layout import nights as nights_in
 
 BUILT = "_SUCCESS"
 """What Spark leaves beside the files of a table when it has written all of them."""
@@ -37,7 +36,7 @@ def prepare(
     """
     folder = join_folder(working)
     shutil.rmtree(folder, ignore_errors=True)
-    told = nights_in(home.lake(spec.model) / "label_facts")
+    told = home.lake_nights(spec.model, "label_facts").all()
     with DuckDBEngine(working / "spill") as engine:
         for name, query in (
             ("run_nights", f"select arrival_date, '' as files from ({_dates(nights)})"),

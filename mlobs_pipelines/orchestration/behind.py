@@ -12,12 +12,12 @@ import json
 from collections.abc import Sequence
 
 from mlobs_pipelines.store.files import write_text
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 
 def mark(home: Home, model: str, wanted: Sequence[dt.date]) -> None:
     """Before nights are taken in: note the later nights that those of them which fill a gap will put behind."""
-    taken = nights(home.lake(model) / "predictions")
+    taken = home.lake_nights(model, "predictions").all()
     filled = [night for night in wanted if taken and night < taken[-1] and night not in set(taken)]
     if filled:
         later = {night for night in taken if night > filled[0]} | set(_read(home, model))

@@ -6,7 +6,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 
 def nights_between(first: dt.date, last: dt.date) -> list[dt.date]:
@@ -21,8 +21,8 @@ def last_complete_day(spec: ModelSpec, now: dt.datetime) -> dt.date:
 
 def first_unfinished(home: Home, model: str) -> dt.date | None:
     """The first night that a run left without metrics, else the one after the last; None before any night was run."""
-    taken = nights(home.lake(model) / "predictions")
-    finished = set(nights(home.store_folder("metrics", model)))
+    taken = home.lake_nights(model, "predictions").all()
+    finished = set(home.store_nights("metrics", model).all())
     return next((n for n in taken if n not in finished), taken[-1] + dt.timedelta(days=1)) if taken else None
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.nights import Nights
 from mlobs_pipelines.tasks import HEADLINE
 
 SHOWN_NIGHTS, SHOWN_ROWS = 60, 10
@@ -55,7 +56,8 @@ class Point:
 def intake(home: Home, model: str, wanted: Sequence[dt.date]) -> dict[tuple[dt.date, str], Intake]:
     """Counts by night and source ('predictions' or 'labels'); a night that brought nothing is absent."""
     found = _rows(
-        [home.lake_file(model, "intake", night) for night in wanted],
+        home.lake_nights(model, "intake"),
+        wanted,
         "select arrival_date, source, sum(delivered)::bigint, sum(accepted)::bigint, sum(duplicates)::bigint, "
         "sum(quarantined)::bigint from {files} group by all",
     )
@@ -65,25 +67,27 @@ def intake(home: Home, model: str, wanted: Sequence[dt.date]) -> dict[tuple[dt.d
 def refusals(home: Home, model: str, wanted: Sequence[dt.date]) -> list[tuple[object, ...]]:
     """Reason, source and number of the rows that the nights refused, the most frequent first."""
     return _rows(
-        [home.quarantine_file(model, night) for night in wanted],
+        home.quarantine_nights(model),
+        wanted,
         "select reason, source, count(*) from {files} group by all order by 3 desc, 1, 2 limit 20",
     )
 
 
 def row_counts(home: Home, model: str, table: str, wanted: Sequence[dt.date]) -> dict[dt.date, int]:
     """Rows of a lake table by night, from the files' footers; a night without a file is absent."""
-    return _footer_rows({night: home.lake_file(model, table, night) for night in wanted})
+    return home.lake_nights(model, table).rows(wanted)
 
 
 def store_counts(home: Home, model: str, table: str, wanted: Sequence[dt.date]) -> dict[dt.date, int]:
     """Rows of a table of the store by the night that wrote them."""
-    return _footer_rows({night: home.store_file(table, model, night) for night in wanted})
+    return home.store_nights(table, model).rows(wanted)
 
 
 def open_incidents(home: Home, model: str, night: dt.date) -> list[tuple[object, ...]]:
     """Of a night's open incidents: severity, kind, title, segment, since, recommended action, id; the worst first."""
     return _rows(
-        [home.store_file("incidents", model, night)],
+        home.store_nights("incidents", model),
+        [night],
         "select severity, kind, title, segment, since, recommended_action, incident_id from {files} "
         "where resolved_as_of is null order by case severity when 'critical' then 0 when 'warning' then 1 else 2 end, "
         "since, incident_id",
@@ -92,16 +96,17 @@ def open_incidents(home: Home, model: str, night: dt.date) -> list[tuple[object,
 
 def recent(home: Home, model: str, last: dt.date, table: str = "intake") -> list[dt.date]:
     """The last nights up to ``last`` that a lake table has, at most ``SHOWN_NIGHTS``."""
-    return [night for night in nights(home.lake(model) / table) if night <= last][-SHOWN_NIGHTS:]
+    return home.lake_nights(model, table).between(dt.date.min, last)[-SHOWN_NIGHTS:]
 
 
 def headline(home: Home, spec: ModelSpec, last: dt.date) -> list[Point]:
     """The model's headline metric over the longest window, by its last day, as known on ``last``."""
-    folder = home.store_folder("metrics", spec.model)
-    written = [home.store_file("metrics", spec.model, night) for night in nights(folder) if night <= last]
+    written = home.store_nights("metrics", spec.model)
     days = max(spec.monitors.window_days)
     found = _rows(
-        written[-SHOWN_NIGHTS:],  # in which all that was said of the windows that are shown is
+        written,
+        # in which all that was said of the windows that are shown is
+        written.between(dt.date.min, last)[-SHOWN_NIGHTS:],
         "select window_end, arg_max_null(value, as_of), arg_max_null(lower, as_of), arg_max_null(upper, as_of) "
         f"from {{files}} where metric = '{HEADLINE[spec.task]}' and subject = '' and segment = '' and version = '' "
         f"and role = 'production' and window_end - window_start = {days - 1} group by 1 order by 1",
@@ -184,17 +189,11 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _footer_rows(files: Mapping[dt.date, Path]) -> dict[dt.date, int]:
-    import pyarrow.parquet as pq
+def _rows(nights: Nights, wanted: Sequence[dt.date], query: str) -> list[tuple[object, ...]]:
+    from mlobs_pipelines.engine.duckdb import DuckDBEngine
 
-    return {night: pq.read_metadata(file).num_rows for night, file in files.items() if file.exists()}
-
-
-def _rows(files: Sequence[Path], query: str) -> list[tuple[object, ...]]:
-    from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
-
-    there = [file for file in files if file.exists()]
-    if not there:
+    relation = nights.relation(wanted)
+    if relation is None:
         return []
     with DuckDBEngine() as engine:
-        return engine.rows(query.format(files=scan(there)))
+        return engine.rows(query.format(files=relation))

@@ -13,7 +13,7 @@ from mlobs_pipelines.ingest import cache
 from mlobs_pipelines.ingest.sources import list_delivered
 from mlobs_pipelines.orchestration.due import first_unfinished, nights_between
 from mlobs_pipelines.spec.model import LabelsSpec, ModelSpec, PredictionsSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 UNKNOWN_START = dt.date(2020, 1, 1)
 """First partition of a model of which nothing is known yet: a constant, so that partitions never vanish."""
@@ -34,7 +34,7 @@ def first_night(home: Home, spec: ModelSpec) -> dt.date:
     remember of the files, or before any run from the footers of local Parquet files. Of a log of other files (CSV,
     JSON lines, URLs) nothing is known before the first run; a constant is taken.
     """
-    known = [*nights(home.lake(spec.model) / "predictions")[:1], *_first_arrivals(home, spec)]
+    known = [*home.lake_nights(spec.model, "predictions").all()[:1], *_first_arrivals(home, spec)]
     return min(known, default=UNKNOWN_START)
 
 
@@ -50,7 +50,7 @@ def unfinished(home: Home, spec: ModelSpec, last: dt.date) -> list[dt.date]:
 
 def ran_before(home: Home, model: str) -> bool:
     """Whether any night of the model is in the lake."""
-    return bool(nights(home.lake(model) / "predictions"))
+    return bool(home.lake_nights(model, "predictions").all())
 
 
 def partition_tags(wanted: Sequence[dt.date]) -> dict[str, str]:

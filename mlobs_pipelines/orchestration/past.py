@@ -11,7 +11,7 @@ from mlobs_pipelines.judge.night import ProfileOf
 from mlobs_pipelines.judge.signals import MEMORY
 from mlobs_pipelines.orchestration.profiles import load_features
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.tables import INCIDENTS, SIGNALS
 
 
@@ -26,13 +26,13 @@ class Past:
     def signals(self, night: dt.date) -> pl.DataFrame:
         """Signals of the nights that are remembered on a night."""
         first = night - dt.timedelta(days=MEMORY)
-        wanted = [n for n in nights(self.home.store_folder("signals", self.spec.model)) if first <= n < night]
+        wanted = self.home.store_nights("signals", self.spec.model).between(first, night - dt.timedelta(days=1))
         self.kept = {n: self.kept[n] if n in self.kept else self._read("signals", n) for n in wanted}
         return pl.concat([pl.DataFrame(schema=SIGNALS), *self.kept.values()])
 
     def incidents(self, night: dt.date) -> pl.DataFrame:
         """Incidents as the last night before this one left them."""
-        before = [n for n in nights(self.home.store_folder("incidents", self.spec.model)) if n < night]
+        before = [n for n in self.home.store_nights("incidents", self.spec.model).all() if n < night]
         return self._read("incidents", before[-1]) if before else pl.DataFrame(schema=INCIDENTS)
 
     def profile_of(self, night: dt.date) -> ProfileOf:
@@ -40,4 +40,4 @@ class Past:
         return lambda first, last: load_features(self.home, self.spec.model, first, last, night)
 
     def _read(self, table: str, night: dt.date) -> pl.DataFrame:
-        return pl.read_parquet(self.home.store_file(table, self.spec.model, night))
+        return pl.concat(self.home.store_nights(table, self.spec.model).frames([night])).collect()

@@ -13,7 +13,7 @@ from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.measure.profiles import Profiles
 from mlobs_pipelines.profile.bins import read_bins
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 EARLY = dt.timedelta(days=2)
 """A prediction may be stamped up to a day, and a zone, after it arrived: files that much earlier are read too."""
@@ -72,8 +72,8 @@ def load_features(home: Home, model: str, first: dt.date, last: dt.date, night: 
 
 def _earliest_event(home: Home, model: str, table: str, wanted: Sequence[dt.date]) -> dt.date:
     """The first day about which a table has something that arrived on the nights, if it is before them."""
-    files = [home.lake_file(model, table, night) for night in wanted]
-    found = pl.concat([pl.scan_parquet(file).select(pl.col("event_date").min()) for file in files]).collect()
+    frames = home.lake_nights(model, table).frames(wanted)
+    found = pl.concat([rows.select(pl.col("event_date").min()) for rows in frames]).collect()
     earliest = found["event_date"].min()
     return min(earliest, wanted[0]) if isinstance(earliest, dt.date) else wanted[0]
 
@@ -82,17 +82,15 @@ def _read(
     home: Home, model: str, table: str, earliest: dt.date, last: dt.date, also: pl.Expr | None = None
 ) -> pl.DataFrame:
     """Rows about days from ``earliest`` on that arrived by ``last``, those that are ``also`` so."""
-    kept = [night for night in nights(home.lake(model) / table) if earliest - EARLY <= night <= last]
-    if not kept:
+    kept = home.lake_nights(model, table)
+    frames = kept.frames(kept.between(earliest - EARLY, last))
+    if not frames:
         return pl.DataFrame()
     # Rows that do not matter are passed over while reading, so that they take no memory.
     wanted = pl.col("event_date") >= earliest
-    frames = [
-        pl.scan_parquet(home.lake_file(model, table, night)).filter(wanted if also is None else wanted & also)
-        for night in kept
-    ]
     # Nights before the first accepted row know no sums of the task yet: theirs are zero.
-    rows = pl.concat(frames, how="diagonal").collect()
+    chosen = [rows.filter(wanted if also is None else wanted & also) for rows in frames]
+    rows = pl.concat(chosen, how="diagonal").collect()
     whole = [name for name, kind in rows.schema.items() if kind == pl.Int64]
     return rows.with_columns(pl.col(whole).fill_null(0))
 

@@ -24,7 +24,6 @@ from mlobs_pipelines.orchestration.unrecorded import unrecorded_instance
 from mlobs_pipelines.orchestration.wiring import Progress, Wiring, one_line, telling
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.layout import nights as nights_in
 
 _OURS = re.compile(r"^mlobs_pipelines\.[\w.]+: ")
 """How Dagster begins the text of an error of ours."""
@@ -183,7 +182,7 @@ def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None)
     from mlobs_pipelines.orchestration import steps, unfinished
 
     tell = progress or _nobody
-    taken = nights_in(home.lake(spec.model) / "predictions")
+    taken = home.lake_nights(spec.model, "predictions").all()
     if not taken:
         raise UserError(f"nothing of {spec.model} is in the lake yet; run it with: mlobs run {spec.model}")
     with alone(home, spec.model, waiting=lambda: tell("waiting for another run to end")):

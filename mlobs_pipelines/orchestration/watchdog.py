@@ -8,12 +8,12 @@ import polars as pl
 
 from mlobs_pipelines.judge.monitoring import Outcome, run_incident
 from mlobs_pipelines.store.files import published
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 
 def tell(home: Home, model: str, night: dt.date, outcome: Outcome, detail: str = "") -> bool:
     """Note how a night went; gives whether that is news."""
-    known = nights(home.store_folder("monitoring", model))
+    known = home.store_nights("monitoring", model).all()
     previous = pl.read_parquet(home.store_file("monitoring", model, known[-1])) if known else None
     rows = run_incident(previous.row(0, named=True) if previous is not None else None, model, night, outcome, detail)
     if not rows.height or (previous is not None and previous.equals(rows)):

@@ -25,7 +25,7 @@ from mlobs_pipelines.profile.sums import summed
 from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of, totalled, write
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import on_spark
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.tasks import task_of
 
 ONBOARDING_NIGHTS = 28
@@ -103,7 +103,7 @@ def _freeze(
     complete = first + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
     if bins is None or wanted[-1] < complete:
         return bins, []
-    onboarding = [night for night in nights(home.lake(spec.model) / "predictions") if first <= night <= complete]
+    onboarding = [night for night in home.lake_nights(spec.model, "predictions").all() if first <= night <= complete]
     files = [home.lake_file(spec.model, "predictions", night) for night in onboarding]
     rows = f"(select * from {scan(files)} where not failed)"
     bins = {
@@ -113,7 +113,7 @@ def _freeze(
         "reference": "onboarding",
     }
     write_reference(engine, home, spec, schema, bins, _with_labels(home, spec, onboarding, rows))
-    return bins, [night for night in nights(home.lake(spec.model) / "predictions") if night <= wanted[-1]]
+    return bins, [night for night in home.lake_nights(spec.model, "predictions").all() if night <= wanted[-1]]
 
 
 def _with_labels(home: Home, spec: ModelSpec, onboarding: Sequence[dt.date], rows: str) -> str:
@@ -187,7 +187,7 @@ def _profile(
     if schema is None:
         tables = {name: schema_of(None, name).empty_table() for name in COLUMNS}
     else:
-        plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
+        plan = Plan(spec, schema, bins, admitted(home, spec, schema))
         if spark:
             load_facts(spark, home, plan, batch)
             tables = {name: totalled(rows, schema_of(plan, name)) for name, rows in summed(spark, plan).items()}

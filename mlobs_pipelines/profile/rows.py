@@ -42,13 +42,14 @@ def segment_columns(spec: ModelSpec, schema: Schema, admitted: Mapping[str, Sequ
     ]
 
 
-def admitted(engine: sql.Engine, home: Home, spec: ModelSpec, schema: Schema) -> dict[str, list[str]]:
+def admitted(home: Home, spec: ModelSpec, schema: Schema) -> dict[str, list[str]]:
     """The admitted values of each segment field, by the name the spec gives it."""
-    files = sorted((home.lake(spec.model) / "segment_values").glob("*.parquet"))
+    stored = home.lake_nights(spec.model, "segment_values")
+    found: set[tuple[str, str]] = set()
     values: dict[str, list[str]] = {}
-    for field, value in (
-        engine.rows(f"select distinct field, value from {engine.scan(files)} order by 1, 2") if files else []
-    ):
+    for rows in stored.frames(stored.all()):
+        found.update(rows.select("field", "value").collect().iter_rows())
+    for field, value in sorted(found):
         values.setdefault(field, []).append(value)
     return {name: values.get(schema.field(name), []) for cut in spec.segment_fields for name in cut}
 

@@ -17,7 +17,8 @@ from mlobs_pipelines.spec.errors import SpecError
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.journal import decisions
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.nights import patiently
 from mlobs_pipelines.store.people import with_people
 from mlobs_pipelines.store.read import StoreError
 from mlobs_pipelines.store.tables import CAUSES, INCIDENTS
@@ -149,29 +150,28 @@ class Results:
 
     def profile(self, model: str, feature: str, segment: str, role: str, first: dt.date, last: dt.date) -> pl.DataFrame:
         """Rows of a feature by event date and bin, of what arrived on some nights."""
-        folder = self.home.lake(model) / "feature_profile"
-        files = [self.home.lake_file(model, "feature_profile", n) for n in nights(folder) if first <= n <= last]
-        if not files:
+        stored = self.home.lake_nights(model, "feature_profile")
+        if not stored.between(first, last):
             return pl.DataFrame(schema={"event_date": pl.Date(), "bin": pl.Int64(), "rows": pl.Int64()})
         mine = (pl.col("feature") == feature) & (pl.col("segment") == segment) & (pl.col("role") == role)
-        return (
-            pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore")
-            .filter(mine)
-            .group_by("event_date", "bin")
-            .agg(pl.col("rows").sum())
-            .collect()
-        )
+
+        def read() -> pl.DataFrame:
+            frames = [
+                rows.filter(mine).select("event_date", "bin", "rows")
+                for rows in stored.frames(stored.between(first, last))
+            ]
+            return pl.concat(frames).group_by("event_date", "bin").agg(pl.col("rows").sum()).collect()
+
+        return patiently(read)
 
     def refused(self, model: str, *, since: dt.date) -> pl.DataFrame:
         """Refused rows by night, what they were to be, and reason; columns night, source, reason, rows."""
-        folder = self.home.quarantine_file(model, since).parent
         frames = [
             pl.read_parquet(self.home.quarantine_file(model, night), columns=["source", "reason"])
             .group_by("source", "reason")
             .agg(rows=pl.len().cast(pl.Int64))
             .with_columns(night=pl.lit(night))
-            for night in nights(folder)
-            if night >= since
+            for night in self.home.quarantine_nights(model).between(since, dt.date.max)
         ]
         schema = {"source": pl.String(), "reason": pl.String(), "rows": pl.Int64(), "night": pl.Date()}
         return pl.concat(frames) if frames else pl.DataFrame(schema=schema)

@@ -15,7 +15,7 @@ import polars as pl
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.store.journal import decisions
-from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home, night_of
+from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home
 
 Folder = tuple[str, str]
 """Table and model."""
@@ -29,8 +29,8 @@ SETTLED_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class Changes:
-    """``new``: what tells of each file that came or changed that it is still the same; ``gone``: nights whose rows are
-    no longer right, of those files and of the ones that were removed. ``looked``: the folders that were looked into, and
+    """``new``: what tells of each night that came or changed that it is still the same; ``gone``: nights whose rows are
+    no longer right, of those and of the ones that were removed. ``looked``: the folders that were looked into, and
     ``folders``: the times of those that are there. ``kept``: entries of the log that the database has and that are still
     right."""
 
@@ -72,12 +72,9 @@ class Look:
         return not self._models or folder[1] in self._models or changed is None or changed != known.get(folder)
 
     def files(self, folder: Folder) -> dict[dt.date, str]:
-        """What tells of each night's file that it is still the same."""
+        """What tells of each night that its rows are still the same."""
         if folder not in self._files:
-            stats = ((night_of(name), stat) for name, stat in _stats(self.home.store_folder(*folder)))
-            self._files[folder] = {
-                night: f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}" for night, stat in stats if night
-            }
+            self._files[folder] = self.home.store_nights(*folder).states()
         return self._files[folder]
 
     def betray(self, folder: Folder) -> None:

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlobs_pipelines.store.nights import Nights
+
 LAKE_TABLES = (
     "predictions",
     "labels",
@@ -51,10 +53,16 @@ class Home:
         return self.root / "lake" / model
 
     def lake_file(self, model: str, table: str, night: dt.date) -> Path:
-        return self.lake(model) / table / f"{night.isoformat()}.parquet"
+        return self.lake_nights(model, table).own(night)
+
+    def lake_nights(self, model: str, table: str) -> Nights:
+        return Nights(self.lake(model) / table)
 
     def quarantine_file(self, model: str, night: dt.date) -> Path:
-        return self.root / "quarantine" / model / f"{night.isoformat()}.parquet"
+        return self.quarantine_nights(model).own(night)
+
+    def quarantine_nights(self, model: str) -> Nights:
+        return Nights(self.root / "quarantine" / model)
 
     def reference_file(self, model: str, table: str) -> Path:
         return self.lake(model) / "reference" / f"{table}.parquet"
@@ -71,7 +79,10 @@ class Home:
         return self.root / "store" / table / model
 
     def store_file(self, table: str, model: str, night: dt.date) -> Path:
-        return self.store_folder(table, model) / f"{night.isoformat()}.parquet"
+        return self.store_nights(table, model).own(night)
+
+    def store_nights(self, table: str, model: str) -> Nights:
+        return Nights(self.store_folder(table, model), "arrival_date" if table == "runs" else "as_of")
 
     @property
     def warehouse(self) -> Path:
@@ -130,19 +141,3 @@ class Home:
     def storage(self) -> Path:
         """What this working copy knows of the object store, where the home has one."""
         return self.root / "storage"
-
-
-def nights(folder: Path) -> list[dt.date]:
-    """Nights that a table's folder holds, ascending; files that are no night's are passed over."""
-    return sorted(night for path in folder.glob("*.parquet") if (night := night_of(path.name)))
-
-
-def night_of(file: str) -> dt.date | None:
-    """The night whose file has this name, if it is one's."""
-    name, _, suffix = file.rpartition(".")
-    if suffix != "parquet":
-        return None
-    try:
-        return dt.date.fromisoformat(name)
-    except ValueError:
-        return None

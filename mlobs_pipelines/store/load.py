@@ -8,7 +8,7 @@ from collections.abc import Collection
 import polars as pl
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.store.changes import Changes, Folder
 from mlobs_pipelines.store.layout import WATCH_TABLE, Home
 from mlobs_pipelines.store.marts import Marts, dates, of
@@ -30,8 +30,6 @@ NIGHT_TABLES = {name: f"{name[:-1]}_nights" if name in ("incidents", "causes") e
 
 OWN_ROWS = {"metrics": "family <> 'explanation'", "explanations": "family = 'explanation'"}
 """Which rows of a shared table are of which files."""
-
-NIGHT_COLUMN = {name: "arrival_date" if name == "runs" else "as_of" for name in NIGHT_TABLES}
 
 MODELS = pl.Schema(dict.fromkeys(("model", "task", "owner", "timezone"), pl.String()))
 
@@ -102,21 +100,21 @@ def _replace(
 ) -> None:
     """Remove the rows that came of some nights' files of one table and model, and add those that come of others."""
     name, model = folder
+    stored = home.store_nights(name, model)
     table, mine = f"warehouse.{NIGHT_TABLES[name]}", of([model])
     if gone:
         own = f" and {OWN_ROWS[name]}" if name in OWN_ROWS else ""
         engine.run(
-            f"delete from {table} where {mine} and {NIGHT_COLUMN[name]} in ({dates(gone)}){own}; "
+            f"delete from {table} where {mine} and {stored.column} in ({dates(gone)}){own}; "
             f"delete from warehouse.publishing.loaded where name = '{name}' and {mine} and night in ({dates(gone)})"
         )
     if new:
         names = ", ".join(TABLES["incidents" if name == WATCH_TABLE else name])
-        files = [home.store_file(name, model, night) for night in sorted(new)]
         states = ", ".join(
             f"('{name}', {sql.text(model)}, date '{night}', {sql.text(state)})" for night, state in sorted(new.items())
         )
         engine.run(
-            f"insert into {table} select {names} from {scan(files)} where {mine}; "
+            f"insert into {table} select {names} from {stored.relation(new)} where {mine}; "
             f"insert into warehouse.publishing.loaded values {states}"
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import hashlib
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import polars as pl
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, ReadOnlyDuckDB, scan
 from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.store.layout import LAKE_TABLES, STORE_TABLES, Home, default_home, nights
+from mlobs_pipelines.store.layout import LAKE_TABLES, STORE_TABLES, Home, default_home
+from mlobs_pipelines.store.nights import Nights, patiently
 from mlobs_pipelines.store.tables import TABLES
 
 REFERENCE_TABLES = ("feature_profile", "output_profile", "quality_profile")
@@ -47,11 +47,15 @@ def metrics(
         "version": version,
         "role": role,
     }
-    rows = pl.concat([_scan(_home(home), name, model) for name in ("metrics", "explanations")])
-    for name, value in wanted.items():
-        if value is not None:
-            rows = rows.filter(pl.col(name) == value)
-    return rows.collect()
+
+    def read() -> pl.DataFrame:
+        rows = pl.concat([_scan(_home(home), name, model) for name in ("metrics", "explanations")])
+        for name, value in wanted.items():
+            if value is not None:
+                rows = rows.filter(pl.col(name) == value)
+        return rows.collect()
+
+    return patiently(read)
 
 
 def runs(home: Home | Path | str | None = None, model: str | None = None) -> pl.DataFrame:
@@ -67,7 +71,7 @@ def table(home: Home | Path | str | None, name: str, model: str | None = None) -
     """
     if name not in TABLES:
         raise StoreError(f"the store has no table {name!r}; it has: {', '.join(TABLES)}")
-    return _scan(_home(home), name, model).collect()
+    return patiently(lambda: _scan(_home(home), name, model).collect())
 
 
 def lake(home: Home | Path | str | None, model: str, name: str) -> pl.DataFrame:
@@ -78,10 +82,10 @@ def lake(home: Home | Path | str | None, model: str, name: str) -> pl.DataFrame:
     """
     if name not in LAKE_TABLES:
         raise StoreError(f"the lake has no table {name!r}; it has: {', '.join(LAKE_TABLES)}")
-    files = [_home(home).lake_file(model, name, night) for night in nights(_home(home).lake(model) / name)]
-    if not files:
+    stored = _home(home).lake_nights(model, name)
+    if not stored.all():
         raise StoreError(f"the lake has no {name} of model {model!r} yet; run: mlobs run {model}")
-    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
+    return patiently(lambda: pl.concat(stored.frames(stored.all()), how="diagonal_relaxed").collect())
 
 
 def query(home: Home | Path | str | None, statement: str) -> pl.DataFrame:
@@ -121,31 +125,37 @@ def digest(home: Home | Path | str | None, model: str) -> dict[str, str]:
     found: dict[str, str] = {}
     with DuckDBEngine(place.warehouse / f"{model}.digest") as engine:
         for name in LAKE_TABLES:
-            files = [place.lake_file(model, name, n) for n in nights(place.lake(model) / name)]
-            if files:
-                found[f"lake/{name}"] = _digest(engine, files)
+            if said := _digest_of(engine, place.lake_nights(model, name)):
+                found[f"lake/{name}"] = said
         for name in REFERENCE_TABLES:
             if place.reference_file(model, name).exists():
-                found[f"lake/reference/{name}"] = _digest(engine, [place.reference_file(model, name)])
+                found[f"lake/reference/{name}"] = _digest(engine, scan([place.reference_file(model, name)]))
         for file in (place.schema_file(model), place.bins_file(model)):
             if file.exists():
                 found[f"lake/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
         for name in STORE_TABLES:
-            files = [place.store_file(name, model, n) for n in _store_nights(place, name, model)]
-            if files:
-                found[f"store/{name}"] = _digest(engine, files)
+            if said := _digest_of(engine, place.store_nights(name, model)):
+                found[f"store/{name}"] = said
     with contextlib.suppress(OSError):
         (place.warehouse / f"{model}.digest").rmdir()
     return found
 
 
-def _digest(engine: DuckDBEngine, files: list[Path]) -> str:
-    columns = {name: kind for name, kind, *_ in engine.rows(f"describe select * from {scan(files)}")}
+def _digest_of(engine: DuckDBEngine, nights: Nights) -> str | None:
+    def read() -> str | None:
+        rows = nights.relation(nights.all())
+        return _digest(engine, rows) if rows else None
+
+    return patiently(read, Error)
+
+
+def _digest(engine: DuckDBEngine, relation: str) -> str:
+    columns = {name: kind for name, kind, *_ in engine.rows(f"describe select * from {relation}")}
     kept = sorted(set(columns) - set(WALL_CLOCK))
     # each value with its length before it, so that no two rows read the same
     values = (f"cast({sql.name(name)} as varchar)" for name in kept)
     row = " || ".join(f"coalesce(strlen({v}) || ':' || {v}, '-')" for v in values)
-    rows = engine.table(f"select unhex(sha256({row})) as h from {scan(files)} order by h")
+    rows = engine.table(f"select unhex(sha256({row})) as h from {relation} order by h")
     whole = hashlib.sha256("".join(f"{name} {columns[name]}\n" for name in kept).encode())
     for chunk in rows.column("h").chunks:
         whole.update(b"".join(chunk.to_pylist()))
@@ -156,14 +166,13 @@ def _scan(home: Home, name: str, model: str | None) -> pl.LazyFrame:
     schema = TABLES[name]
     folder = home.root / "store" / name
     models = [model] if model is not None else sorted(p.name for p in folder.glob("*") if p.is_dir())
-    files = [home.store_file(name, m, night) for m in models for night in _store_nights(home, name, m)]
-    if not files:
-        return pl.DataFrame(schema=schema).lazy()
-    return pl.scan_parquet(files, schema=schema, extra_columns="ignore", missing_columns="insert")
-
-
-def _store_nights(home: Home, name: str, model: str) -> list[dt.date]:
-    return nights(home.store_file(name, model, dt.date.min).parent)
+    found = [home.store_nights(name, model) for model in models]
+    frames = [
+        frame
+        for nights in found
+        for frame in nights.frames(nights.all(), schema=schema, extra_columns="ignore", missing_columns="insert")
+    ]
+    return pl.concat([pl.LazyFrame(schema=schema), *frames])
 
 
 def _home(home: Home | Path | str | None) -> Home:

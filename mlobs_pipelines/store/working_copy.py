@@ -14,9 +14,10 @@ from pathlib import Path
 
 from mlobs_pipelines.store.copy_state import State, file_of, load, save
 from mlobs_pipelines.store.files import published
-from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home, night_of
+from mlobs_pipelines.store.layout import STORE_TABLES, WATCH_TABLE, Home
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.manifest import Entry, Manifest, key_of, latest, publish, sweep
+from mlobs_pipelines.store.nights import night_of, told
 from mlobs_pipelines.store.objects import ObjectStore, StorageError, in_parallel
 from mlobs_pipelines.store.turns import Turn
 
@@ -224,13 +225,13 @@ def _uploaded(
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile by another process
             file = home.root / path
             while True:
-                before = _told(file.stat())
+                before = told(file.stat())
                 sha256 = state.sha256(home, path, before)
                 size = file.stat().st_size
                 key = key_of(model, path, sha256)
                 if key not in state.uploaded:
                     store.upload(file, key)
-                if _told(file.stat()) == before:
+                if told(file.stat()) == before:
                     state.uploaded.add(key)
                     return path, Entry(sha256, size)
         return None
@@ -249,7 +250,7 @@ def _durable(home: Home, model: str) -> dict[str, str]:
         found |= {str(path.relative_to(home.root)): told for path, told in _below(folder)}
     for path in (home.root / "store" / "models" / f"{model}.json", home.spec_file(model)):
         with contextlib.suppress(FileNotFoundError):
-            found[str(path.relative_to(home.root))] = _told(path.stat())
+            found[str(path.relative_to(home.root))] = told(path.stat())
     return found
 
 
@@ -262,11 +263,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield from _below(Path(entry.path))
             else:
                 with contextlib.suppress(FileNotFoundError):
-                    yield Path(entry.path), _told(entry.stat())
-
-
-def _told(stat: os.stat_result) -> str:
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+                    yield Path(entry.path), told(entry.stat())
 
 
 def _spec(model: str) -> str:

@@ -20,7 +20,7 @@ from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.registry import RegistryError
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store import read, results
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from tests.explain.models import Loaded
 from tests.profile.lake import HOSTILE, night, rows_of, write_lake
 
@@ -367,4 +367,4 @@ def test_a_model_that_is_changed_under_its_version_is_not_explained_in_another_w
     load: Load = lambda v: Loaded(NoMargin(), COLUMNS, certain)  # noqa: E731
     report = explain_nights(home, spec, [night(29)], load)
     assert all("was explained in log-odds before" in note for note in report.notes)
-    assert nights(home.lake("m") / "shap_profile")[-1] == night(28)
+    assert home.lake_nights("m", "shap_profile").all()[-1] == night(28)

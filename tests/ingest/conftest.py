@@ -11,7 +11,8 @@ import pytest
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.night import ingest_nights
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.nights import Nights
 
 BASE: dict[str, Any] = {
     "model": "m",
@@ -66,7 +67,7 @@ class World:
 
     def rows(self, table: str, columns: str = "*", where: str = "true", model: str = "m") -> list[tuple[Any, ...]]:
         folder = self.home.root / "quarantine" / model if table == "quarantine" else self.home.lake(model) / table
-        files = [folder / f"{n.isoformat()}.parquet" for n in nights(folder)]
+        files = [folder / f"{n.isoformat()}.parquet" for n in Nights(folder).all()]
         with DuckDBEngine() as engine:
             return engine.rows(f"select {columns} from {scan(files)} where {where} order by all")
 
@@ -75,7 +76,7 @@ class World:
         out = {}
         for table in ("predictions", "labels", "intake", "segment_values", "quarantine"):
             folder = self.home.root / "quarantine" / "m" if table == "quarantine" else self.home.lake("m") / table
-            for night in nights(folder):
+            for night in Nights(folder).all():
                 with DuckDBEngine() as engine:
                     out[f"{table}/{night}"] = engine.rows(
                         f"select * from {scan([folder / f'{night}.parquet'])} order by all"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from mlobs_pipelines.orchestration.instance import dagster_home
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 
 pytestmark = pytest.mark.slow
 
@@ -152,7 +152,7 @@ def test_a_night_and_a_backfill_run_from_the_pages_own_api(dagster: Dagster, emp
         return bool(status == "SUCCESS")
 
     dagster.until(ended, 180)
-    assert nights(empty_home.root / "store" / "metrics" / "card_fraud") == [FIRST]
+    assert empty_home.store_nights("metrics", "card_fraud").all() == [FIRST]
 
     days = [(FIRST + dt.timedelta(days=i)).isoformat() for i in range(1, DAYS)]
     produced = [list(key) for key in sorted(keys) if not key[-1].startswith("raw_")]
@@ -169,4 +169,4 @@ def test_a_night_and_a_backfill_run_from_the_pages_own_api(dagster: Dagster, emp
 
     dagster.until(filled, 300)
     assert [run["status"] for run in found["runs"]] == ["SUCCESS"], "thirty nights are one run"
-    assert len(nights(empty_home.root / "store" / "metrics" / "card_fraud")) == DAYS
+    assert len(empty_home.store_nights("metrics", "card_fraud").all()) == DAYS

@@ -14,7 +14,7 @@ from mlobs_pipelines.orchestration.run import run_model
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store import read
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from tests.orchestration.conftest import FIRST, SPEC
 
 NIGHTS = [FIRST + dt.timedelta(days=i) for i in range(3)]
@@ -61,7 +61,7 @@ def registered(home: Home) -> None:
 def test_a_registered_version_is_explained_in_the_nightly_job(home: Home, with_reference: ModelSpec) -> None:
     registered(home)
     run_model(home, with_reference, NIGHTS)
-    assert nights(home.lake("card_fraud") / "shap_profile") == NIGHTS
+    assert home.lake_nights("card_fraud", "shap_profile").all() == NIGHTS
     found = read.query(
         home,
         "select subject, value, baseline, rows from latest_metrics where metric = 'mean_abs_shap' and version = '1' "

@@ -18,7 +18,7 @@ from mlobs_pipelines.orchestration import steps
 from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.orchestration.run import run_model
 from mlobs_pipelines.spec.model import ModelSpec
-from mlobs_pipelines.store.layout import Home, nights
+from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.read import metrics, query, runs
 
@@ -92,7 +92,7 @@ def test_broken_data_stops_the_night_and_the_next_good_one_takes_it_along(
     with pytest.raises(UserError, match="broken data: 40 of 60 predictions were refused"):
         run_model(home, spec, [SECOND])
 
-    done = nights(home.store_folder("metrics", "card_fraud"))
+    done = home.store_nights("metrics", "card_fraud").all()
     assert done == [FIRST], "nothing downstream of broken data"
     last = runs(home, "card_fraud").filter(pl.col("arrival_date") == SECOND).row(0, named=True)
     assert (last["status"], last["rows_quarantined"]) == ("failed", 40)
@@ -100,7 +100,7 @@ def test_broken_data_stops_the_night_and_the_next_good_one_takes_it_along(
 
     log_day(home, THIRD, rows=300)
     run_model(home, spec, [SECOND, THIRD])
-    assert nights(home.store_folder("metrics", "card_fraud")) == [FIRST, SECOND, THIRD]
+    assert home.store_nights("metrics", "card_fraud").all() == [FIRST, SECOND, THIRD]
     assert set(runs(home, "card_fraud")["status"]) == {"done"}
 
 
@@ -110,7 +110,7 @@ def test_drift_never_stops_a_night(home: Home, spec: ModelSpec) -> None:
     frame.with_columns(pl.col("amount") * 1000, country=pl.lit("XX"), fraud_score=pl.lit(1.0)).write_parquet(path)
 
     assert run_model(home, spec, [FIRST, SECOND, THIRD]).refused == 0
-    assert nights(home.store_folder("metrics", "card_fraud")) == [FIRST, SECOND, THIRD]
+    assert home.store_nights("metrics", "card_fraud").all() == [FIRST, SECOND, THIRD]
 
 
 def test_a_night_without_rows_is_run_and_only_warns(
@@ -119,7 +119,7 @@ def test_a_night_without_rows_is_run_and_only_warns(
     monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(home)))
     silent = THIRD + dt.timedelta(days=2)
     run_model(home, spec, [THIRD, THIRD + dt.timedelta(days=1), silent])
-    assert nights(home.store_folder("metrics", "card_fraud"))[-1] == silent
+    assert home.store_nights("metrics", "card_fraud").all()[-1] == silent
     assert checks()["predictions.rows_arrived"] is False
 
 

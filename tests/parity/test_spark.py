@@ -26,7 +26,6 @@ from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.simulate.delivery import write_world
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.store.layout import nights as nights_in
 from mlobs_pipelines.store.read import REFERENCE_TABLES, digest
 from tests.real.logs import Log, prepare_bike_hour, prepare_elec2, prepare_shelter_outcomes
 
@@ -67,8 +66,8 @@ def stored(home: Home, model: str, table: str) -> pl.DataFrame:
 
 def assert_equal_lakes(embedded: Home, spark: Home, model: str) -> None:
     for table in (*PROFILES, "label_facts"):
-        taken = nights_in(embedded.lake(model) / table)
-        assert taken == nights_in(spark.lake(model) / table)
+        taken = embedded.lake_nights(model, table).all()
+        assert taken == spark.lake_nights(model, table).all()
         assert stored(embedded, model, table).height > 0, table
         for day in taken:
             one, other = (pl.read_parquet(home.lake_file(model, table, day)) for home in (embedded, spark))
@@ -81,7 +80,7 @@ def assert_equal_lakes(embedded: Home, spark: Home, model: str) -> None:
 def assert_equal_samples(session, homes: Sequence[Home], model: str, bad: Sequence[Poisoned] = ()) -> None:
     """What is explained, learned from and compared on."""
     spec, schema = load_spec(homes[0].spec_file(model)), read_schema(homes[0], model)
-    taken = nights_in(homes[0].lake(model) / "predictions")
+    taken = homes[0].lake_nights(model, "predictions").all()
     assert schema is not None
     with DuckDBEngine() as embedded, SparkEngine(session) as spark:
         one, other = (night_rows(engine, homes[0], spec, schema, taken[:3], 20) for engine in (embedded, spark))

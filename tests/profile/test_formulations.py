@@ -29,7 +29,7 @@ def both(home: Home, spec, nights: list[dt.date]) -> tuple[dict[str, list], dict
     schema, bins = read_schema(home, "m"), read_bins(home.bins_file("m"))
     assert schema is not None
     with DuckDBEngine() as engine:
-        plan = Plan(spec, schema, bins, admitted(engine, home, spec, schema))
+        plan = Plan(spec, schema, bins, admitted(home, spec, schema))
         arrays = counted(plan, count(engine, home, plan, nights))
         load_facts(engine, home, plan, nights)
         return tuple({name: listed(table) for name, table in found.items()} for found in (arrays, summed(engine, plan)))

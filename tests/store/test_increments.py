@@ -17,9 +17,9 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.journal import append
-from mlobs_pipelines.store.layout import nights
 from mlobs_pipelines.store.load import COLUMNS
 from mlobs_pipelines.store.marts import MARTS
+from mlobs_pipelines.store.nights import Nights
 from mlobs_pipelines.store.results import publish
 from mlobs_pipelines.store.tables import CAUSES, COMPARISONS, INCIDENTS, METRICS, METRICS_KEY, RUNS, SIGNALS
 from tests.store.world import begun, night, number, spec_of
@@ -110,10 +110,10 @@ def forget(draw, home, model):
     """Remove some files, as an operator would, or all of a table."""
     name = draw.choice(["metrics", "explanations", "incidents", "causes", "runs", "monitoring"])
     folder = home.store_folder(name, model)
-    there = nights(folder)
+    there = Nights(folder).all()
     for at in draw.sample(there, min(len(there), draw.choice([1, 2, 99]))):
         home.store_file(name, model, at).unlink()
-    if folder.exists() and not nights(folder):
+    if folder.exists() and not Nights(folder).all():
         folder.rmdir()
 
 

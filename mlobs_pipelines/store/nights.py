@@ -1,0 +1,194 @@
+"""Which nights a table holds, and where their rows are: in a file of the night's own, or in the file of its month.
+
+A night is written to a file of its own, ``2026-01-31.parquet``. Of a month that is long over ``store.compaction`` makes one
+file, ``2026-01.parquet``: row groups night by night, and in its metadata the nights that it holds, for a night may have no
+rows. A night's own file goes before its month's; so a night is written again like any other, and what is cut off between
+the month's file and the removal of the nights' leaves nothing twice and nothing out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KEY = b"mlobs.nights"
+"""Under which a month's file says which nights it holds."""
+
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+
+Read = TypeVar("Read")
+
+
+class Held(NamedTuple):
+    """What a month's file says of a night: how many rows, and what told the night's own file from any other."""
+
+    rows: int
+    state: str
+
+
+_NOTHING: Mapping[dt.date, Held] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Nights:
+    """The nights of one table of one model. ``column`` tells, of a row in a month's file, whose night's it is."""
+
+    folder: Path
+    column: str = "arrival_date"
+
+    def all(self) -> list[dt.date]:
+        """Every night that the table holds, ascending; files that are no night's and no month's are passed over."""
+        found: set[dt.date] = set()
+        for path in self.folder.glob("*.parquet"):
+            if night := night_of(path.name):
+                found.add(night)
+            elif month := month_of(path.name):
+                found |= self.month(month).keys()
+        return sorted(found)
+
+    def between(self, first: dt.date, last: dt.date) -> list[dt.date]:
+        """The nights from ``first`` to ``last``, both included."""
+        return [night for night in self.all() if first <= night <= last]
+
+    def __contains__(self, night: dt.date) -> bool:
+        return self.own(night).exists() or night in self.month(night)
+
+    def own(self, night: dt.date) -> Path:
+        """The file that a night is written to."""
+        return self.folder / f"{night.isoformat()}.parquet"
+
+    def month_file(self, night: dt.date) -> Path:
+        """The file of a night's month."""
+        return self.folder / f"{night.isoformat()[:7]}.parquet"
+
+    def month(self, night: dt.date) -> Mapping[dt.date, Held]:
+        """What the file of a night's month holds, if there is one."""
+        path = self.month_file(night)
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return _NOTHING
+        return _held(str(path), told(stat))
+
+    def files(self, wanted: Iterable[dt.date]) -> dict[Path, list[dt.date] | None]:
+        """The files that hold the rows of some nights, in their order, nights that the table lacks left out.
+
+        Each with the nights of which its rows are wanted; None: all of its rows are.
+        """
+        found: dict[Path, list[dt.date] | None] = {}
+        for night in sorted(set(wanted)):
+            own = self.own(night)
+            if own.exists():
+                found[own] = None
+            elif night in self.month(night):
+                of_month = found.setdefault(self.month_file(night), [])
+                if of_month is not None:
+                    of_month.append(night)
+        return found
+
+    def relation(self, wanted: Iterable[dt.date]) -> str | None:
+        """SQL, for the embedded engine, for the rows of some nights, columns matched by name; None: it has none of them."""
+        from mlobs_pipelines.engine.duckdb import scan
+
+        files = self.files(wanted)
+        own = [path for path, nights in files.items() if nights is None]
+        months = {path: nights for path, nights in files.items() if nights is not None}
+        parts = [scan(own)] if own else []
+        if months:
+            dates = ", ".join(f"date '{night}'" for nights in months.values() for night in nights)
+            parts.append(f"(select * from {scan(list(months))} where {self.column} in ({dates}))")
+        return f"(from {' union all by name from '.join(parts)})" if len(parts) > 1 else parts[0] if parts else None
+
+    def frames(self, wanted: Iterable[dt.date], **options: Any) -> list[pl.LazyFrame]:
+        """The rows of some nights, a frame for each file that holds any; ``options`` are those of Polars' scan."""
+        import polars as pl
+
+        def frame(path: Path, nights: list[dt.date] | None) -> pl.LazyFrame:
+            rows = pl.scan_parquet(path, **options)
+            if nights is None:
+                return rows
+            night = pl.col(self.column)
+            return rows.filter(night.is_between(nights[0], nights[-1]) & night.is_in(nights))
+
+        return [frame(path, nights) for path, nights in self.files(wanted).items()]
+
+    def rows(self, wanted: Iterable[dt.date]) -> dict[dt.date, int]:
+        """How many rows nights have, from the files' footers; nights that the table lacks are left out."""
+        import pyarrow.parquet as pq
+
+        found = {}
+        for night in wanted:
+            if self.own(night).exists():
+                found[night] = pq.read_metadata(self.own(night)).num_rows
+            elif held := self.month(night).get(night):
+                found[night] = held.rows
+        return found
+
+    def states(self) -> dict[dt.date, str]:
+        """What tells of each night that its rows are still the same: folded into its month's file they are."""
+        found: dict[dt.date, str] = {}
+        own: dict[dt.date, str] = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if night := night_of(entry.name):
+                        own[night] = told(entry.stat())
+                    elif month := month_of(entry.name):
+                        found |= {night: held.state for night, held in self.month(month).items()}
+        return found | own
+
+
+def patiently(read: Callable[[], Read], *gone: type[Exception]) -> Read:
+    """What ``read`` gives. It is asked again where a file that it had found was gone before it was read, folded into its
+    month's: then it raises ``FileNotFoundError``, or what its engine says, ``gone``."""
+    for _ in range(3):
+        with contextlib.suppress(FileNotFoundError, *gone):
+            return read()
+    return read()
+
+
+def night_of(file: str) -> dt.date | None:
+    """The night whose file has this name, if it is one's."""
+    name, _, suffix = file.rpartition(".")
+    if suffix != "parquet":
+        return None
+    try:
+        return dt.date.fromisoformat(name)
+    except ValueError:
+        return None
+
+
+def month_of(file: str) -> dt.date | None:
+    """The first day of the month whose file has this name, if it is one's."""
+    name, _, suffix = file.rpartition(".")
+    return night_of(f"{name}-01.parquet") if suffix == "parquet" and _MONTH.fullmatch(name) else None
+
+
+def told(stat: os.stat_result) -> str:
+    """What tells a file from any other that had, or will have, its name."""
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+
+
+def metadata_of(nights: Mapping[dt.date, Held]) -> dict[bytes, bytes]:
+    """What the metadata of a month's file say."""
+    return {KEY: json.dumps({night.isoformat(): held for night, held in sorted(nights.items())}).encode()}
+
+
+@functools.lru_cache(maxsize=4096)
+def _held(path: str, _told: str) -> Mapping[dt.date, Held]:
+    import pyarrow.parquet as pq
+
+    found = json.loads((pq.read_metadata(path).metadata or {})[KEY])
+    return MappingProxyType({dt.date.fromisoformat(night): Held(*held) for night, held in found.items()})
