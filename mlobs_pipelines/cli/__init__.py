@@ -368,6 +368,7 @@ def alerts(door: Door, model: str | None, send: bool, retry: bool) -> None:
         click.echo("\n".join([render(rows), *problems]))
 
 
+from mlobs_pipelines.cli import maintain as _maintain  # noqa: E402, F401 - as below
 from mlobs_pipelines.cli import people as people  # noqa: E402 - its commands join main, which must be there
 from mlobs_pipelines.cli import report as _report  # noqa: E402, F401 - as above
 from mlobs_pipelines.cli import serve as _serve  # noqa: E402, F401 - as above

@@ -12,6 +12,7 @@ from mlobs_pipelines.orchestration.checks import last_night_came
 from mlobs_pipelines.orchestration.explain import explanations
 from mlobs_pipelines.orchestration.lock import model_lock
 from mlobs_pipelines.orchestration.loop import loop_jobs, loop_sensors
+from mlobs_pipelines.orchestration.maintain import maintain_job, maintain_schedule
 from mlobs_pipelines.orchestration.marts import marts
 from mlobs_pipelines.orchestration.nightly import last_night_sensor, nightly_job, nightly_schedule
 from mlobs_pipelines.orchestration.partitions import first_night
@@ -42,8 +43,8 @@ def build_model(home: Home, spec: ModelSpec, *, first: dt.date | None = None) ->
         return dg.Definitions(
             assets=[*assets.sources(wiring), *written],
             asset_checks=[last_night_came(wiring)],
-            jobs=[nightly_job(wiring, written), *loop_jobs(wiring)],
-            schedules=[nightly_schedule(wiring)],
+            jobs=[nightly_job(wiring, written), maintain_job(wiring), *loop_jobs(wiring)],
+            schedules=[nightly_schedule(wiring), maintain_schedule(wiring)],
             sensors=[last_night_sensor(wiring), *loop_sensors(wiring)],
             resources={wiring.lock: model_lock(home, spec.model)},
         )

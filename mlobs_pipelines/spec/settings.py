@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from mlobs_pipelines.spec.errors import Problem, SpecError
 from mlobs_pipelines.spec.load import parse_document, read_text, shown_path
 from mlobs_pipelines.spec.model import Engine, ModelSpec, SpecModel
-from mlobs_pipelines.spec.values import Duration
+from mlobs_pipelines.spec.values import Duration, WholeDays
 
 FILE = "mlobs.yaml"
 STORAGE_VARIABLE = "MLOBS_STORAGE"
@@ -48,6 +48,10 @@ class HomeSettings(SpecModel):
     called: ClassVar[str] = "the settings"
 
     engine: Engine = Field("duckdb", description="What joins and counts rows, where a model's file does not say.")
+    compact_after: Annotated[WholeDays, Field(ge=timedelta(days=7))] = Field(
+        timedelta(days=60),
+        description="Months that ended so long before a model's newest night become one file a table.",
+    )
     storage: Annotated[str, AfterValidator(_storage)] | None = Field(
         None, description="URL of the object store that keeps the home's lake, store and log."
     )

@@ -38,6 +38,13 @@ class Held(NamedTuple):
     state: str
 
 
+class Part(NamedTuple):
+    """A file with rows that are wanted: those of some of its ``nights``; all of them, where none are named."""
+
+    path: Path
+    nights: tuple[dt.date, ...] = ()
+
+
 _NOTHING: Mapping[dt.date, Held] = MappingProxyType({})
 
 
@@ -50,13 +57,8 @@ class Nights:
 
     def all(self) -> list[dt.date]:
         """Every night that the table holds, ascending; files that are no night's and no month's are passed over."""
-        found: set[dt.date] = set()
-        for path in self.folder.glob("*.parquet"):
-            if night := night_of(path.name):
-                found.add(night)
-            elif month := month_of(path.name):
-                found |= self.month(month).keys()
-        return sorted(found)
+        own = {night for path in self.folder.glob("*.parquet") if (night := night_of(path.name))}
+        return sorted(own.union(*self._months()))
 
     def between(self, first: dt.date, last: dt.date) -> list[dt.date]:
         """The nights from ``first`` to ``last``, both included."""
@@ -82,47 +84,47 @@ class Nights:
             return _NOTHING
         return _held(str(path), told(stat))
 
-    def files(self, wanted: Iterable[dt.date]) -> dict[Path, list[dt.date] | None]:
-        """The files that hold the rows of some nights, in their order, nights that the table lacks left out.
-
-        Each with the nights of which its rows are wanted; None: all of its rows are.
-        """
-        found: dict[Path, list[dt.date] | None] = {}
+    def files(self, wanted: Iterable[dt.date]) -> list[Part]:
+        """Where the rows of some nights are, in the order of the nights; nights that the table lacks are left out."""
+        found: list[Part] = []
         for night in sorted(set(wanted)):
             own = self.own(night)
             if own.exists():
-                found[own] = None
+                found.append(Part(own))
             elif night in self.month(night):
-                of_month = found.setdefault(self.month_file(night), [])
-                if of_month is not None:
-                    of_month.append(night)
-        return found
+                path = self.month_file(night)
+                before = found.pop().nights if found and found[-1].path == path else ()
+                found.append(Part(path, (*before, night)))
+        return [Part(part.path) if set(part.nights) == self._held_by(part) else part for part in found]
+
+    def _held_by(self, part: Part) -> set[dt.date]:
+        return set(self.month(part.nights[0])) if part.nights else set()
 
     def relation(self, wanted: Iterable[dt.date]) -> str | None:
         """SQL, for the embedded engine, for the rows of some nights, columns matched by name; None: it has none of them."""
         from mlobs_pipelines.engine.duckdb import scan
 
         files = self.files(wanted)
-        own = [path for path, nights in files.items() if nights is None]
-        months = {path: nights for path, nights in files.items() if nights is not None}
+        own = [part.path for part in files if not part.nights]
+        months = list(dict.fromkeys(part.path for part in files if part.nights))
         parts = [scan(own)] if own else []
         if months:
-            dates = ", ".join(f"date '{night}'" for nights in months.values() for night in nights)
-            parts.append(f"(select * from {scan(list(months))} where {self.column} in ({dates}))")
+            dates = ", ".join(f"date '{night}'" for part in files for night in part.nights)
+            parts.append(f"(select * from {scan(months)} where {self.column} in ({dates}))")
         return f"(from {' union all by name from '.join(parts)})" if len(parts) > 1 else parts[0] if parts else None
 
     def frames(self, wanted: Iterable[dt.date], **options: Any) -> list[pl.LazyFrame]:
-        """The rows of some nights, a frame for each file that holds any; ``options`` are those of Polars' scan."""
+        """The rows of some nights, a frame for each file in turn; ``options`` are those of Polars' scan."""
         import polars as pl
 
-        def frame(path: Path, nights: list[dt.date] | None) -> pl.LazyFrame:
-            rows = pl.scan_parquet(path, **options)
-            if nights is None:
+        def frame(part: Part) -> pl.LazyFrame:
+            rows = pl.scan_parquet(part.path, **options)
+            if not part.nights:
                 return rows
             night = pl.col(self.column)
-            return rows.filter(night.is_between(nights[0], nights[-1]) & night.is_in(nights))
+            return rows.filter(night.is_between(part.nights[0], part.nights[-1]) & night.is_in(part.nights))
 
-        return [frame(path, nights) for path, nights in self.files(wanted).items()]
+        return [frame(part) for part in self.files(wanted)]
 
     def rows(self, wanted: Iterable[dt.date]) -> dict[dt.date, int]:
         """How many rows nights have, from the files' footers; nights that the table lacks are left out."""
@@ -138,16 +140,18 @@ class Nights:
 
     def states(self) -> dict[dt.date, str]:
         """What tells of each night that its rows are still the same: folded into its month's file they are."""
-        found: dict[dt.date, str] = {}
         own: dict[dt.date, str] = {}
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     if night := night_of(entry.name):
                         own[night] = told(entry.stat())
-                    elif month := month_of(entry.name):
-                        found |= {night: held.state for night, held in self.month(month).items()}
-        return found | own
+        return {night: held.state for month in self._months() for night, held in month.items()} | own
+
+    def _months(self) -> list[Mapping[dt.date, Held]]:
+        """What each month's file holds. Look for nights' own files before: what is gone of them is in one of these."""
+        found = (month_of(path.name) for path in self.folder.glob("????-??.parquet"))
+        return [self.month(month) for month in found if month]
 
 
 def patiently(read: Callable[[], Read], *gone: type[Exception]) -> Read:

@@ -46,7 +46,7 @@ def publish(home: Home, specs: Sequence[ModelSpec] = ()) -> None:
     for spec in specs:
         _remember(home, spec)
     files = DoubleBuffer(home.results)
-    with exclusive(_working(home) / "publish.lock"):
+    with at_rest(home):
         try:
             files.tidy()
             look = Look(home, [spec.model for spec in specs])
@@ -55,6 +55,13 @@ def publish(home: Home, specs: Sequence[ModelSpec] = ()) -> None:
                 files.swap()
         except (Error, OSError, dbt.DbtError) as error:
             raise PublishError(f"cannot publish {home.results}: {' '.join(str(error).split())[:500]}") from error
+
+
+@contextlib.contextmanager
+def at_rest(home: Home) -> Iterator[None]:
+    """As long as the block lasts, nobody takes in what the store holds."""
+    with exclusive(_working(home) / "publish.lock"):
+        yield
 
 
 def _remember(home: Home, spec: ModelSpec) -> None:

@@ -149,6 +149,17 @@ def end(home: Home, model: str, nights: Iterable[dt.date]) -> None:
         working_copy.mark(storage.store, home, model, nights, begun=False)
 
 
+def begun(home: Home, model: str) -> set[dt.date]:
+    """Nights that were begun and are not whole; without an object store that is nobody's concern."""
+    storage = of(home)
+    if storage is None:
+        return set()
+    from mlobs_pipelines.store import copy_state
+
+    state = copy_state.load(home, model, storage.store.url)
+    return {dt.date.fromisoformat(night) for night in state.begun} if state else set()
+
+
 def commit(home: Home, model: str) -> None:
     """Let the model's files count at the store: with its turn those of whole nights, else what is beside nights.
 

@@ -15,8 +15,10 @@ from polars.testing import assert_frame_equal
 import mlobs_pipelines.store as store
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.store.compaction import fold, folds
 from mlobs_pipelines.store.files import published
 from mlobs_pipelines.store.journal import append
+from mlobs_pipelines.store.layout import STORE_TABLES
 from mlobs_pipelines.store.load import COLUMNS
 from mlobs_pipelines.store.marts import MARTS
 from mlobs_pipelines.store.nights import Nights
@@ -112,9 +114,16 @@ def forget(draw, home, model):
     folder = home.store_folder(name, model)
     there = Nights(folder).all()
     for at in draw.sample(there, min(len(there), draw.choice([1, 2, 99]))):
-        home.store_file(name, model, at).unlink()
+        home.store_file(name, model, at).unlink(missing_ok=True)  # it may be a part of its month's
     if folder.exists() and not Nights(folder).all():
         folder.rmdir()
+
+
+def compact(draw, home, model):
+    """Make one file of the files of nights, table by table, whenever that is."""
+    for name in STORE_TABLES:
+        for month in folds(home.store_nights(name, model), night(draw.choice([0, 40, 70]))):
+            assert fold(month)
 
 
 def say(draw, home, model):
@@ -162,13 +171,13 @@ def defined(home):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_nights_in_any_order_rerun_or_removed_give_what_a_build_from_nothing_gives(built, tmp_path, seed):
+def test_any_nights_in_any_order_rerun_removed_or_compacted_give_what_a_build_from_nothing_gives(built, tmp_path, seed):
     draw, clock = random.Random(seed), itertools.count(LONG_AGO)
     home = begun(built, tmp_path / "home")
     for step in range(12):
         for _ in range(draw.choice([1, 1, 3])):
             model = draw.choice(MODELS)
-            for deed in draw.choices([conclude, forget, say], weights=[6, 2, 1], k=2):
+            for deed in draw.choices([conclude, forget, say, compact], weights=[6, 2, 1, 2], k=2):
                 if deed is conclude:
                     at = 4 * step + draw.choice([0, 1, 2, 3, -4, -16])
                     conclude(draw, home, model, max(at, 0))
