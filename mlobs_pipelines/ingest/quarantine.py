@@ -56,3 +56,29 @@ def forget_refused_stragglers(engine: DuckDBEngine, source: str, raw: str) -> No
         known = f"select candidate from {said} where {digest(source, file=sql.text(''))} in (select digest from refused_before)"
         engine.run(f"insert into excluded_{source} select file, ordinal from candidates where rowid in ({known})")
         engine.run(f"delete from candidates where rowid in ({known})")
+
+
+def with_text(home: Home, model: str, before: date) -> list[date]:
+    """Nights before a date of whose refused rows the text is kept, ascending."""
+    stored = home.quarantine_nights(model)
+    return [night for night in stored.all() if night < before and text_bytes(home, model, night)]
+
+
+def text_bytes(home: Home, model: str, night: date) -> int:
+    """Bytes that the text of a night's refused rows takes; 0 where it was let go of, or nothing was refused."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(home.quarantine_file(model, night))
+    at = list(COLUMNS).index("raw")
+    columns = [metadata.row_group(i).column(at) for i in range(metadata.num_row_groups)]
+    texts = [c for c in columns if c.statistics is None or c.statistics.null_count != c.num_values]
+    return sum(column.total_compressed_size for column in texts)
+
+
+def let_go(home: Home, model: str, nights: Sequence[date]) -> None:
+    """Let go of the text of some nights' refused rows. That they were refused, why, and their digests stay: a row that is
+    delivered once more is known."""
+    with DuckDBEngine(ordered=True) as engine:
+        for night in nights:
+            file = home.quarantine_file(model, night)
+            engine.write(f"select * replace (cast(null as varchar) as raw) from {scan([file])}", file)

@@ -1,7 +1,9 @@
-"""Maintenance of a model's files: a command, and a weekly job. What is stored says the same after it as before."""
+"""Maintenance of a model's files: a command, and a weekly job. What is kept says the same after it as before."""
 
 # No `from __future__ import annotations` here: Dagster reads the types of an op's arguments, not their names.
 
+import contextlib
+import datetime as dt
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any
 import dagster as dg
 
 from mlobs_pipelines.errors import UserError
+from mlobs_pipelines.ingest import quarantine
 from mlobs_pipelines.orchestration.lock import alone
 from mlobs_pipelines.orchestration.wiring import Progress, Wiring
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.spec.settings import load_settings
 from mlobs_pipelines.store import results, storage
-from mlobs_pipelines.store.compaction import Fold, fold, folds, tables
+from mlobs_pipelines.store.compaction import Fold, fold, folds, rows_to_let_go, tables
 from mlobs_pipelines.store.layout import Home
 
 WEEKLY = "30 4 * * 0"
@@ -34,21 +37,31 @@ class Compacted:
 
 
 @dataclass(frozen=True)
+class LetGo:
+    """The rows of so many ``nights`` of a table were let go of; ``bytes``: what they took."""
+
+    table: str
+    nights: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Maintained:
     """What a maintenance did of one model, or would do; then sizes afterwards are not known."""
 
     model: str
     compacted: tuple[Compacted, ...]
+    let_go: tuple[LetGo, ...]
 
     def lines(self) -> list[str]:
         """For a person."""
-        if not self.compacted:
-            return [f"{self.model}: nothing to do"]
-        return [
-            f"{self.model}: {done.table}: {done.nights} nights in {done.months} month{'s' if done.months > 1 else ''}, "
-            f"{_size(done.bytes_before)}" + (f" -> {_size(done.bytes_after)}" if done.bytes_after is not None else "")
-            for done in self.compacted
+        found = [
+            f"{one.table}: {_nights(one.nights)} in {one.months} month{'s' if one.months > 1 else ''}, "
+            f"{_size(one.bytes_before)}" + (f" -> {_size(one.bytes_after)}" if one.bytes_after is not None else "")
+            for one in self.compacted
         ]
+        found += [f"{one.table}: rows of {_nights(one.nights)} let go, {_size(one.bytes)}" for one in self.let_go]
+        return [f"{self.model}: {line}" for line in found or ["nothing to do"]]
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -58,37 +71,59 @@ class Maintained:
 def maintain_model(
     home: Home, spec: ModelSpec, *, dry_run: bool = False, progress: Progress | None = None
 ) -> Maintained:
-    """Make one file a month of the small files of months that are long over; ``dry_run``: only say of which.
+    """Make one file a month of the small files of months that are long over, and let go of rows whose time is up.
 
     Killed at any point, it leaves what readers and runs go on with; the next maintenance finishes it. Another run of
-    the model is waited for.
+    the model is waited for. ``dry_run``: only say what would be done.
 
     Raises:
-        UserError: the object store can't be used.
+        UserError: the retention is too short; the object store can't be used.
     """
-    if dry_run:
-        return Maintained(spec.model, tuple(_planned(home, spec)))
-    with alone(home, spec.model, waiting=progress and (lambda: progress("waiting for another run to end"))):
-        done = []
-        for name, wanted in _wanted(home, spec):
-            if progress:
-                progress(f"compacting {name}")
+    tell = progress or _nobody
+    settings = load_settings(home.root)
+    retention = settings.retention_of(spec)
+    with contextlib.ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(alone(home, spec.model, lambda: tell("waiting for another run to end")))
+        newest = max(home.lake_nights(spec.model, "predictions").all(), default=None)
+        if newest is None:
+            return Maintained(spec.model, (), ())
+        since = {table: newest - length + dt.timedelta(days=1) for table, length in retention.items()}
+        compacted, let_go = [], []
+        begun = storage.begun(home, spec.model)
+        for name, nights in tables(home, spec.model).items():
+            tell(f"looking at {name}")
+            wanted = folds(nights, newest - settings.compact_after, begun, since.get(name, dt.date.min))
+            lost = LetGo(name, sum(len(one.gone) for one in wanted), sum(map(rows_to_let_go, wanted)))
             before = _bytes(wanted)
-            with results.at_rest(home):
-                folded = [one for one in wanted if fold(one)]
-            if folded:
-                nights = sum(len(one.own) for one in folded)
-                done.append(Compacted(name, nights, len(folded), before, _bytes(wanted)))
-        results.publish(home, [spec])
-        storage.commit(home, spec.model)
-    return Maintained(spec.model, tuple(done))
+            if not dry_run:
+                with results.at_rest(home):
+                    wanted = [one for one in wanted if fold(one)]
+            if folded := [one for one in wanted if one.own]:
+                count = sum(len(one.own) for one in folded)
+                compacted.append(Compacted(name, count, len(folded), before, None if dry_run else _bytes(wanted)))
+            if lost.nights:
+                let_go.append(lost)
+        if "quarantine" in since:
+            texts = [n for n in quarantine.with_text(home, spec.model, since["quarantine"]) if n not in begun]
+            sizes = [quarantine.text_bytes(home, spec.model, night) for night in texts]
+            if not dry_run:
+                quarantine.let_go(home, spec.model, texts)
+            if texts:
+                let_go.append(LetGo("quarantine", len(texts), sum(sizes)))
+        if not dry_run:
+            results.publish(home, [spec])
+            storage.commit(home, spec.model)
+    return Maintained(spec.model, tuple(compacted), tuple(let_go))
 
 
 def maintain_job(wiring: Wiring) -> dg.JobDefinition:
     """The job ``<model>_maintain``: it takes its turn with the model's nights."""
 
     @dg.op(
-        name=f"{wiring.model}_maintain_files", description="Compacts files of months that are over.", pool=wiring.pool
+        name=f"{wiring.model}_maintain_files",
+        description="Compacts files of months that are over; lets go of rows whose time is up.",
+        pool=wiring.pool,
     )
     def work(context: dg.OpExecutionContext) -> None:
         try:
@@ -121,29 +156,20 @@ def maintain_schedule(wiring: Wiring) -> dg.ScheduleDefinition:
     )
 
 
-def _wanted(home: Home, spec: ModelSpec) -> Iterable[tuple[str, list[Fold]]]:
-    """The months to fold, by table."""
-    taken = home.lake_nights(spec.model, "predictions").all()
-    if not taken:
-        return
-    before = taken[-1] - load_settings(home.root).compact_after
-    begun = storage.begun(home, spec.model)
-    for name, nights in tables(home, spec.model).items():
-        if wanted := folds(nights, before, begun):
-            yield name, wanted
-
-
-def _planned(home: Home, spec: ModelSpec) -> Iterable[Compacted]:
-    for name, wanted in _wanted(home, spec):
-        yield Compacted(name, sum(len(one.own) for one in wanted), len(wanted), _bytes(wanted), None)
-
-
 def _bytes(wanted: Iterable[Fold]) -> int:
     """Size of the files of some months."""
     paths: list[Path] = []
     for one in wanted:
         paths += [one.nights.month_file(one.month), *(one.nights.own(night) for night in one.own)]
     return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _nobody(message: str) -> None:
+    del message
+
+
+def _nights(count: int) -> str:
+    return f"{count} night{'s' if count > 1 else ''}"
 
 
 def _size(count: int) -> str:

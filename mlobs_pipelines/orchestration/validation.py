@@ -71,6 +71,10 @@ def _checked(home: Home, spec: ModelSpec, settings: HomeSettings) -> ModelReport
         files = f"{len(found.files)} file{'s' if len(found.files) != 1 else ''}"
         report.notes.append(f"{source}: {files}, columns {', '.join(found.columns)}")
     report.problems += channels(spec)[1]
+    try:
+        settings.retention_of(spec)
+    except UserError as error:
+        report.problems.append(str(error))
     if settings.engine_of(spec) == "spark":
         try:
             spark.check()

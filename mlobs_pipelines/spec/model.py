@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from mlobs_pipelines.spec.consistency import inconsistencies
 from mlobs_pipelines.spec.cron import check_cron
+from mlobs_pipelines.spec.retention import Retention
 from mlobs_pipelines.spec.values import (
     ClassName,
     Column,
@@ -330,6 +331,9 @@ class ModelSpec(SpecModel):
     registry: RegistrySpec = Field(RegistrySpec(), description="Name and place of the model in MLflow.")
     explain: ExplainSpec = Field(ExplainSpec(), description="Which rows are explained by SHAP.")
     alerts: list[AlertSpec] = Field([], description="Who is told of incidents.")
+    retention: Retention = Field(
+        {}, description="Table -> for how long a night's rows are kept; default: the home's retention, else for good."
+    )
 
     _from_environment: dict[tuple[str | int, ...], tuple[str, str]] = PrivateAttr(default_factory=dict)
     """Key path -> (text as written, text with variables expanded): secrets are printed as they were written."""

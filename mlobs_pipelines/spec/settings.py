@@ -11,13 +11,17 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.errors import Problem, SpecError
 from mlobs_pipelines.spec.load import parse_document, read_text, shown_path
 from mlobs_pipelines.spec.model import Engine, ModelSpec, SpecModel
-from mlobs_pipelines.spec.values import Duration, WholeDays
+from mlobs_pipelines.spec.retention import Retention
+from mlobs_pipelines.spec.values import Duration, WholeDays, format_duration
 
 FILE = "mlobs.yaml"
 STORAGE_VARIABLE = "MLOBS_STORAGE"
+
+LONGEST_MONTH = timedelta(days=31)
 
 _URL = re.compile(r"[a-z][a-z0-9+.\-]*://\S+")
 _WHOLE = re.compile(r"[0-9]{1,9}")
@@ -61,6 +65,30 @@ class HomeSettings(SpecModel):
     storage_lease: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = Field(
         timedelta(minutes=1), description="After so long without a sign of life another machine may take a model over."
     )
+
+    retention: Retention = Field(
+        default_factory=dict,
+        description="Table -> for how long a night's rows are kept, where a model's file does not say.",
+    )
+
+    def retention_of(self, spec: ModelSpec) -> dict[str, timedelta]:
+        """For how long a model's rows are kept, by table: the model's own word before the home's. Others are for good.
+
+        Raises:
+            UserError: it is shorter than what later nights need.
+        """
+        found = {**self.retention, **spec.retention}
+        window = timedelta(days=max(spec.monitors.window_days))
+        least = max(self.compact_after + LONGEST_MONTH, timedelta(days=spec.maturity_days) + window)
+        for table, length in found.items():
+            if table != "quarantine" and length < least:
+                file = f"{spec.model}.yaml" if table in spec.retention else FILE
+                raise UserError(
+                    f"{file}: retention.{table}: {format_duration(length)} is too short for {spec.model}; give "
+                    f"{format_duration(least)} or more: until labels are final a window is stated again, and rows are let "
+                    "go of when their month is compacted"
+                )
+        return found
 
     def engine_of(self, spec: ModelSpec) -> Engine:
         """What joins and counts a model's rows: the model's own word before the home's."""

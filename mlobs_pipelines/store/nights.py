@@ -31,6 +31,10 @@ _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 Read = TypeVar("Read")
 
 
+LET_GO = "let go"
+"""State of a night whose rows were let go of: it is known that there was such a night, and no more."""
+
+
 class Held(NamedTuple):
     """What a month's file says of a night: how many rows, and what told the night's own file from any other."""
 

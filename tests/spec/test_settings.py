@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.errors import SpecError
 from mlobs_pipelines.spec.settings import HomeSettings, load_settings
 from tests.spec.language import BINARY, parse
@@ -60,6 +61,16 @@ def test_the_environment_goes_before_the_file(given):
         ("storage_options: 3", r"mlobs.yaml:1: storage_options: '3', where a mapping is needed"),
         ("storage: ${NOWHERE}", r"mlobs.yaml:1: storage: environment variable NOWHERE is not set"),
         ("- storage", r"mlobs.yaml:1: is not a mapping"),
+        ("compact_after: 1d", r"mlobs.yaml:1: compact_after: '1d' must be greater"),
+        (
+            "retention: {metrcs: 400d}",
+            r"mlobs.yaml:1: retention.metrcs: 'metrcs' is no table; did you mean 'metrics'\?",
+        ),
+        (
+            "retention:\n  runs: 90d\n  predictions: 400d",
+            r"mlobs.yaml:3: retention.predictions: predictions is kept for good",
+        ),
+        ("retention: {metrics: 12h}", r"mlobs.yaml:1: retention.metrics: 12h is not a whole number of days"),
     ],
 )
 def test_what_is_wrong_is_told_with_file_line_and_key(given, text, said):
@@ -73,3 +84,24 @@ def test_a_model_goes_before_its_home(given):
     assert home.engine_of(parse(BINARY + "engine: duckdb\n")) == "duckdb"
     assert HomeSettings().engine_of(parse(BINARY)) == "duckdb"
     assert HomeSettings().engine_of(parse(BINARY + "engine: spark\n")) == "spark"
+
+
+def test_of_each_table_the_models_own_retention_goes_before_its_homes(given):
+    home = given("retention: {metrics: 400d, quarantine: 1d}")
+    found = home.retention_of(parse(BINARY + "retention: {metrics: 200d, runs: 300d}\n"))
+    assert {table: length.days for table, length in found.items()} == {"metrics": 200, "quarantine": 1, "runs": 300}
+    assert HomeSettings().retention_of(parse(BINARY)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("", "91d"),
+        ("monitors: {windows: [1d, 90d]}\n", "120d"),
+    ],
+)
+def test_what_is_stated_again_until_labels_are_final_is_kept_for_as_long(given, text, least):
+    spec = parse(BINARY + "  maturity: 30d\n" + text)
+    home = given("retention: {metrics: 90d}")
+    with pytest.raises(UserError, match=rf"mlobs\.yaml: retention\.metrics: 90d is too short for fraud; give {least} "):
+        home.retention_of(spec)

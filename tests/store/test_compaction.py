@@ -10,9 +10,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error
-from mlobs_pipelines.store.compaction import fold, folds
+from mlobs_pipelines.store.compaction import fold, folds, rows_to_let_go
 from mlobs_pipelines.store.files import published
-from mlobs_pipelines.store.nights import Nights, patiently
+from mlobs_pipelines.store.nights import LET_GO, Nights, patiently
 
 JANUARY = [dt.date(2026, 1, day) for day in range(1, 32)]
 FEBRUARY = [dt.date(2026, 2, day) for day in range(1, 29)]
@@ -43,8 +43,8 @@ def names(nights):
     return sorted(path.name for path in nights.folder.iterdir())
 
 
-def compact(nights, before=LATER, leave=()):
-    return [fold(month) for month in folds(nights, before, leave)]
+def compact(nights, before=LATER, leave=(), since=dt.date.min):
+    return [fold(month) for month in folds(nights, before, leave, since)]
 
 
 def test_a_month_is_one_file_and_every_question_has_the_answer_it_had(nights):
@@ -180,3 +180,46 @@ def test_who_found_a_file_that_was_folded_before_it_was_read_looks_again(nights)
 def test_what_is_missing_for_good_is_an_error(nights):
     with pytest.raises(FileNotFoundError):
         patiently(lambda: pl.read_parquet(nights.folder / "nothing.parquet"))
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["in files of their own", "in their month's"])
+def test_nights_whose_rows_are_let_go_are_known_and_empty(nights, compacted):
+    if compacted:
+        compact(nights)
+    everything, kept = nights.all(), rows_of(nights, [*JANUARY[20:], *FEBRUARY])
+    wanted = folds(nights, LATER, since=JANUARY[20])
+    assert [len(one.gone) for one in wanted if one.gone] == [20]
+    assert sum(map(rows_to_let_go, wanted)) > 0
+    compact(nights, since=JANUARY[20])
+    assert nights.all() == everything
+    assert nights.rows(JANUARY[19:21]) == {JANUARY[19]: 0, JANUARY[20]: 21}
+    assert {night for night, state in nights.states().items() if state == LET_GO} == set(JANUARY[:20])
+    assert_frame_equal(rows_of(nights, everything), kept)
+    assert names(nights) == ["2026-01.parquet", "2026-02.parquet"]
+    assert compact(nights, since=JANUARY[20]) == []
+
+
+def test_a_month_whose_rows_are_all_let_go_is_known_and_a_night_that_is_written_again_goes_with_the_next(nights):
+    compact(nights, since=FEBRUARY[3])
+    compact(nights, since=FEBRUARY[9])
+    assert nights.all() == [*JANUARY, *FEBRUARY]
+    assert rows_of(nights, nights.all())["n"].to_list() == [n for night in FEBRUARY[9:] for n in range(night.day)]
+    with DuckDBEngine() as engine:
+        assert engine.rows(f"select count(*) from {nights.relation(JANUARY)}") == [(0,)]
+    write(nights, JANUARY[9], [77])
+    assert rows_of(nights, JANUARY)["n"].to_list() == [77]
+    compact(nights, since=FEBRUARY[9])
+    assert rows_of(nights, JANUARY).height == 0
+    assert "2026-01-10.parquet" not in names(nights)
+
+
+def test_rows_are_let_go_of_also_where_a_month_cannot_be_folded(nights):
+    with published(nights.own(JANUARY[30])) as draft:
+        pl.DataFrame({"arrival_date": [JANUARY[30]], "name": [3.5], "n": ["x"]}).write_parquet(draft)
+    with published(nights.own(JANUARY[1])) as draft:
+        pl.DataFrame({"n": [1]}).write_parquet(draft)
+    assert compact(nights, FEBRUARY[0], since=JANUARY[20]) == [False]
+    assert nights.rows(JANUARY) == dict.fromkeys(JANUARY[:20], 0) | {n: n.day for n in JANUARY[20:30]} | {
+        JANUARY[30]: 1
+    }
+    assert len(names(nights)) == 1 + 11 + 28
