@@ -75,7 +75,7 @@ def newest_night(home: Home, model: str) -> dt.date | None:
 
 def matured_days(home: Home, spec: ModelSpec, as_of: dt.date) -> list[dt.date]:
     """Event dates with production rows whose labels are final at the end of ``as_of``, ascending."""
-    files = _files(home, spec.model, "predictions", as_of)
+    files = files_of(home, spec.model, "predictions", as_of)
     if not files:
         return []
     last = as_of - dt.timedelta(days=spec.maturity_days)
@@ -109,8 +109,8 @@ def matured_rows(
         RowsError: nothing was taken in yet, the model has no labels, or a field has the name of one of these columns.
     """
     schema = read_schema(home, spec.model)
-    predictions = _files(home, spec.model, "predictions", as_of)
-    facts = _files(home, spec.model, "label_facts", as_of)
+    predictions = files_of(home, spec.model, "predictions", as_of)
+    facts = files_of(home, spec.model, "label_facts", as_of)
     if spec.labels is None:
         raise RowsError(f"{spec.model} has no labels in its spec, so there is nothing to learn from")
     if schema is None or not predictions or not facts:
@@ -153,9 +153,12 @@ def matured_rows(
     return found.sort("event_date", "prediction_id")
 
 
-def _files(home: Home, model: str, table: str, as_of: dt.date) -> list[Path]:
+def files_of(home: Home, model: str, table: str, as_of: dt.date) -> list[Path]:
+    """A lake table's files of the nights up to ``as_of`` whose rows were not let go of."""
     stored = home.lake_nights(model, table)
-    return [stored.own(night) for night in stored.between(dt.date.min, as_of)]
+    nights = stored.between(dt.date.min, as_of)
+    let_go = stored.let_go(nights)
+    return [stored.own(night) for night in nights if night not in let_go]
 
 
 def _spill(home: Home, spec: ModelSpec) -> Path:

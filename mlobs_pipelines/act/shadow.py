@@ -6,7 +6,7 @@ import datetime as dt
 
 import polars as pl
 
-from mlobs_pipelines.act.rows import known_incidents, matured_rows, poisoned
+from mlobs_pipelines.act.rows import files_of, known_incidents, matured_rows, poisoned
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import rows_engine
@@ -25,8 +25,7 @@ def shadow_rows(home: Home, spec: ModelSpec, champion: str, challenger: str, as_
     Raises:
         RowsError: there are no labelled rows at all.
     """
-    stored = home.lake_nights(spec.model, "predictions")
-    files = [stored.own(night) for night in stored.between(dt.date.min, as_of)]
+    files = files_of(home, spec.model, "predictions", as_of)
     if not files:
         return None
     said = {

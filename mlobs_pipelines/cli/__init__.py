@@ -305,9 +305,11 @@ def rebuild(door: Door, model: str) -> None:
 
     spec = door.spec(model)
     with Progress(f"{model}: rebuild", quiet=door.as_json) as progress:
-        nights = rebuild_model(door.home, spec, progress=progress.say)
+        nights, left = rebuild_model(door.home, spec, progress=progress.say)
     door.say(f"{model}: {len(nights)} nights rebuilt from the lake")
-    door.answer({"model": model, "nights": len(nights)})
+    if left:
+        door.say(f"  the profiles of {len(left)} of them stay as they were: rows that they count were let go of")
+    door.answer({"model": model, "nights": len(nights), "left": len(left)})
 
 
 @main.command()

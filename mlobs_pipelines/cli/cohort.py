@@ -36,7 +36,7 @@ def export_cohort(
         raise UserError(f"{out} ends in {out.suffix or 'nothing'}; use one of {', '.join(FORMATS)}")
     schema = read_schema(home, spec.model)
     stored, told = (home.lake_nights(spec.model, table) for table in ("predictions", "label_facts"))
-    done = stored.all()
+    done = [night for night in stored.all() if night not in stored.let_go([night])]
     if schema is None or not done:
         raise UserError(f"{spec.model} has no rows yet; run it first: mlobs run {spec.model}")
     conditions = ["true", *conditions_of(segment, schema.fields)]

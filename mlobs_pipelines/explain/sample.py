@@ -9,6 +9,7 @@ import polars as pl
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema
@@ -55,7 +56,10 @@ def reference_rows(engine: DuckDBEngine, home: Home, spec: ModelSpec, schema: Sc
     if relation is None:
         last = schema.decided_on + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
         stored = home.lake_nights(spec.model, "predictions")
-        files = [stored.own(night) for night in stored.between(schema.decided_on, last)]
+        first = stored.between(schema.decided_on, last)
+        if stored.let_go(first):
+            raise UserError("the first rows, which are the reference, were let go of")
+        files = [stored.own(night) for night in first]
         relation = f"(select * from {scan(files)} where not failed and role = '{ROLE}')"
     present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     invalid = "invalid_fields" if "invalid_fields" in present else "cast(null as varchar) as invalid_fields"

@@ -204,7 +204,8 @@ class Batch:
         raw = duplicates.raw(self.spec, self.schema, name)
         engine.run(f"create or replace temp table excluded_{name} (file integer, ordinal bigint)")
         quarantine.forget_refused_stragglers(engine, name, raw)
-        duplicates.settle(engine, name, contents, lake)
+        let_go = self.home.lake_nights(self.spec.model, name).let_go(held)
+        duplicates.settle(engine, name, contents, lake, let_go)
         engine.run(
             f"insert into excluded_{name} select file, ordinal from candidates c join fates f on c.rowid = f.candidate"
         )

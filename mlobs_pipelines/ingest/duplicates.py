@@ -7,7 +7,8 @@ candidates that are not accepted, as 'duplicate' or a reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import date
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
@@ -24,10 +25,12 @@ CONFLICTS = {"predictions": (CONFLICT,), "labels": (LATER_LABEL, TWO_LABELS)}
 """Reasons, by source, that a row is refused for because of other rows."""
 
 
-def settle(engine: DuckDBEngine, source: str, contents: Sequence[str], lake: str | None) -> None:
+def settle(
+    engine: DuckDBEngine, source: str, contents: Sequence[str], lake: str | None, let_go: Collection[date] = ()
+) -> None:
     """Write ``fates`` of the candidates; ``lake`` is SQL for rows of other nights that may have the same keys.
 
-    Two rows are the same if their ``contents`` are. Of predictions the first by (night, arrived_at, content) wins, and
+    Two rows are the same if their ``contents`` are; what ``let_go`` nights held is not known any more, and was the same. Of predictions the first by (night, arrived_at, content) wins, and
     what another night holds wins over all. Equal labels count once, different ones at one time are all refused unless
     one was in before.
     """
@@ -43,29 +46,34 @@ def settle(engine: DuckDBEngine, source: str, contents: Sequence[str], lake: str
             "select candidate, content, min(content) filter (where candidate is null) over w as held, "
             "min(content) over w as lowest, max(content) over w as highest, "
             f"row_number() over (partition by {listed} order by night, candidate) as place "
-            f"from ({_rivals(source, [], contents, lake)}) window w as (partition by {listed})"
+            f"from ({_rivals(source, [], contents, lake, let_go)}) window w as (partition by {listed})"
             ") where candidate is not null and (held is not null or lowest != highest or place > 1)"
         )
     else:
         engine.run(
-            f"insert into fates select candidate, case when content = winner then 'duplicate' else {sql.text(CONFLICT)} end from ("
+            f"insert into fates select candidate, case when winner is null or content = winner then 'duplicate' else {sql.text(CONFLICT)} end from ("
             f"select candidate, content, first_value(content) over w as winner, row_number() over w as place "
-            f"from ({_rivals(source, ['arrived_at'], contents, lake)}) "
+            f"from ({_rivals(source, ['arrived_at'], contents, lake, let_go)}) "
             f"window w as (partition by {listed} order by candidate is not null, night, arrived_at, content, candidate)"
             ") where candidate is not null and place > 1"
         )
 
 
-def _rivals(source: str, order: Sequence[str], contents: Sequence[str], lake: str | None) -> str:
+def _rivals(
+    source: str, order: Sequence[str], contents: Sequence[str], lake: str | None, let_go: Collection[date]
+) -> str:
     """SQL for every row whose key has a contested number; candidate is null for rows that other nights hold."""
     listed = ", ".join((*KEYS[source], *order))
-    content = f"md5(cast(json_array({', '.join(sql.name(c) for c in contents)}) as varchar)) as content"
+    content = f"md5(cast(json_array({', '.join(sql.name(c) for c in contents)}) as varchar))"
     contested = f"{number(source)} in (select number from contested)"
-    here = f"select rowid as candidate, night, {listed}, {content} from candidates where reason is null and {contested}"
+    here = f"select rowid as candidate, night, {listed}, {content} as content from candidates where reason is null and {contested}"
     if lake is None:
         return here
     nobody = "cast(null as bigint) as candidate, cast(null as date) as night"
-    return f"{here} union all select {nobody}, {listed}, {content} from {lake} where {contested}"
+    if let_go:
+        nights = ", ".join(f"date '{night}'" for night in sorted(let_go))
+        content = f"case when arrival_date not in ({nights}) then {content} end"
+    return f"{here} union all select {nobody}, {listed}, {content} as content from {lake} where {contested}"
 
 
 def raw(spec: ModelSpec, schema: Schema | None, source: str) -> str:

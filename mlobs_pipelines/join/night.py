@@ -79,6 +79,31 @@ def build(environment: Mapping[str, str]) -> None:
         raise JoinError(str(error)) from None
 
 
+def about(home: Home, model: str, night: dt.date) -> set[dt.date]:
+    """The nights that brought the predictions which a night's label facts are about."""
+    with DuckDBEngine() as engine:
+        facts = scan([home.lake_file(model, "label_facts", night)])
+        return {row[0] for row in engine.rows(f"select distinct prediction_arrival_date from {facts}")}
+
+
+def states(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> dict[dt.date, str]:
+    """What tells of some nights' rows in the lake that they are those that the warehouse was built from."""
+    return {night: _state(home, spec, night) for night in nights}
+
+
+def reads_the_same(home: Home, spec: ModelSpec, before: Mapping[dt.date, str]) -> None:
+    """Spare the warehouse building nights again whose files are others than ``before``, for all that the join reads of
+    them is the same. A warehouse that cannot be told so builds them again, and says the same."""
+    if on_spark(home, spec) or not home.warehouse_file(spec.model).exists():
+        return
+    with contextlib.suppress(Error), _attached(home, spec) as engine:
+        for night, state in before.items():
+            engine.run(
+                f"update warehouse.built_nights set files = {sql.text(_state(home, spec, night))} "
+                f"where arrival_date = {_date(night)} and files = {sql.text(state)}"
+            )
+
+
 def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """Publish the nights' label facts, which dbt has written, in the lake: a file a night, also where there are none.
 

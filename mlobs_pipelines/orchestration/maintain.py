@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.ingest import quarantine
+from mlobs_pipelines.orchestration.letting_go import LetGo, let_go_of_rows
 from mlobs_pipelines.orchestration.lock import alone
 from mlobs_pipelines.orchestration.wiring import Progress, Wiring
 from mlobs_pipelines.spec.model import ModelSpec
@@ -34,15 +34,6 @@ class Compacted:
     months: int
     bytes_before: int
     bytes_after: int | None
-
-
-@dataclass(frozen=True)
-class LetGo:
-    """The rows of so many ``nights`` of a table were let go of; ``bytes``: what they took."""
-
-    table: str
-    nights: int
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -89,32 +80,35 @@ def maintain_model(
         if newest is None:
             return Maintained(spec.model, (), ())
         since = {table: newest - length + dt.timedelta(days=1) for table, length in retention.items()}
-        compacted, let_go = [], []
         begun = storage.begun(home, spec.model)
+        compacted, let_go = [], []
         for name, nights in tables(home, spec.model).items():
             tell(f"looking at {name}")
             wanted = folds(nights, newest - settings.compact_after, begun, since.get(name, dt.date.min))
-            lost = LetGo(name, sum(len(one.gone) for one in wanted), sum(map(rows_to_let_go, wanted)))
-            before = _bytes(wanted)
-            if not dry_run:
-                with results.at_rest(home):
-                    wanted = [one for one in wanted if fold(one)]
-            if folded := [one for one in wanted if one.own]:
-                count = sum(len(one.own) for one in folded)
-                compacted.append(Compacted(name, count, len(folded), before, None if dry_run else _bytes(wanted)))
-            if lost.nights:
-                let_go.append(lost)
-        if "quarantine" in since:
-            texts = [n for n in quarantine.with_text(home, spec.model, since["quarantine"]) if n not in begun]
-            sizes = [quarantine.text_bytes(home, spec.model, night) for night in texts]
-            if not dry_run:
-                quarantine.let_go(home, spec.model, texts)
-            if texts:
-                let_go.append(LetGo("quarantine", len(texts), sum(sizes)))
+            if lost := sum(len(one.gone) for one in wanted):
+                let_go.append(LetGo(name, lost, sum(map(rows_to_let_go, wanted))))
+            if found := _compacted(home, name, wanted, dry_run=dry_run):
+                compacted.append(found)
+        tell("looking at rows")
+        let_go += let_go_of_rows(home, spec, since, newest, begun, dry_run=dry_run)
         if not dry_run:
             results.publish(home, [spec])
             storage.commit(home, spec.model)
     return Maintained(spec.model, tuple(compacted), tuple(let_go))
+
+
+def _compacted(home: Home, table: str, wanted: list[Fold], *, dry_run: bool) -> Compacted | None:
+    """Fold months of a table; what became of it, or would."""
+    before = _bytes(wanted)
+    if not dry_run:
+        with results.at_rest(home):
+            wanted = [one for one in wanted if fold(one)]
+    folded = [one for one in wanted if one.own]
+    if not folded:
+        return None
+    return Compacted(
+        table, sum(len(one.own) for one in folded), len(folded), before, None if dry_run else _bytes(wanted)
+    )
 
 
 def maintain_job(wiring: Wiring) -> dg.JobDefinition:

@@ -173,13 +173,18 @@ def _notes(events: Sequence[dg.DagsterEvent]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None) -> list[dt.date]:
-    """Make everything that follows from the lake's accepted rows again, without Dagster; gives the nights.
+def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None) -> tuple[list[dt.date], list[dt.date]]:
+    """Make everything that follows from the lake's accepted rows again, without Dagster.
+
+    Returns:
+        The nights; those of them that were counted with rows that were let go of since: their profiles stay as they were.
 
     Raises:
         UserError: nothing of the model was ever taken in, or a step failed.
     """
+    from mlobs_pipelines.engine.duckdb import DuckDBEngine
     from mlobs_pipelines.orchestration import steps, unfinished
+    from mlobs_pipelines.profile.night import counted_for_good
 
     tell = progress or _nobody
     taken = home.lake_nights(spec.model, "predictions").all()
@@ -189,4 +194,6 @@ def rebuild_model(home: Home, spec: ModelSpec, progress: Progress | None = None)
         home.warehouse_file(spec.model).unlink(missing_ok=True)
         unfinished.end(home, spec.model)  # everything is made again, also what an interrupted run has done
         steps.derive(home, spec, taken, run_id=f"rebuild-{uuid.uuid4()}", progress=tell)
-    return taken
+        with DuckDBEngine() as engine:
+            left = counted_for_good(engine, home, spec.model, taken)
+    return taken, left

@@ -94,9 +94,12 @@ def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.d
     """The label facts of the nights, by the row groups of the predictions they are about."""
     files = [home.lake_file(model, "label_facts", night) for night in nights]
     about = engine.rows(f"select prediction_arrival_date, count(*) from {scan(files)} group by 1 order by 1")
+    let_go = home.lake_nights(model, "predictions").let_go(night for night, _ in about)
     chunk: list[dt.date] = []
     facts = 0
     for night, count in about:
+        if night in let_go:
+            continue
         if chunk and facts + count > MOST_FACTS:
             yield from _found(engine, home, model, files, chunk, facts)
             chunk, facts = [], 0

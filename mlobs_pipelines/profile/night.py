@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.engine.spark import SparkEngine, session
+from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
@@ -44,7 +45,8 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
     """Write every profile table of the nights, freezing the bins on the night that completes the reference.
 
     Needs the nights' accepted rows and label facts in the lake. The result depends on the lake and the frozen
-    bins alone: profiling nights together, one by one or again gives the same rows.
+    bins alone: profiling nights together, one by one or again gives the same rows. What can't be counted again, for rows
+    were let go of since, stays as it is.
     """
     schema = read_schema(home, spec.model)
     with contextlib.ExitStack() as stack:
@@ -56,6 +58,8 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
             todo = sorted({*wanted, *backlog})
         else:
             todo = list(wanted)
+        left = counted_for_good(engine, home, spec.model, todo)
+        todo = [night for night in todo if night not in left]
         done = 0
         for batch in _batches(home, spec.model, todo, CLUSTER_ROWS if spark else BATCH_ROWS):
             _profile(engine, spark, home, spec, schema, bins, batch)
@@ -65,6 +69,16 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
         # Last, for frozen bins say that all nights before were counted with them.
         if bins is not None and bins != read_bins(home.bins_file(spec.model)):
             write_bins(home.bins_file(spec.model), bins)
+
+
+def counted_for_good(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.date]) -> list[dt.date]:
+    """Those of some nights that were counted with rows that were let go of since: their profiles stay as they are."""
+    counted, told = home.lake_nights(model, "traffic_profile"), home.lake_nights(model, "label_facts")
+    facts = told.relation(night for night in nights if night in counted)
+    about = engine.rows(f"select distinct arrival_date, prediction_arrival_date from {facts}") if facts else []
+    gone = home.lake_nights(model, "predictions").let_go({*nights, *(night for _, night in about)})
+    rested = {night for night, of in about if of in gone and night <= gone[of]}
+    return [night for night in nights if night in gone or night in rested]
 
 
 def _batches(home: Home, model: str, todo: Sequence[dt.date], most: int) -> Iterator[list[dt.date]]:
@@ -104,7 +118,12 @@ def _freeze(
     if bins is None or wanted[-1] < complete:
         return bins, []
     onboarding = [night for night in home.lake_nights(spec.model, "predictions").all() if first <= night <= complete]
-    files = [home.lake_file(spec.model, "predictions", night) for night in onboarding]
+    stored = home.lake_nights(spec.model, "predictions")
+    if stored.let_go(onboarding):
+        raise UserError(
+            f"{spec.model}: the first rows, which are its reference, were let go of; put {home.bins_file(spec.model)} back"
+        )
+    files = [stored.own(night) for night in onboarding]
     rows = f"(select * from {scan(files)} where not failed)"
     bins = {
         **bins,

@@ -64,7 +64,9 @@ def load_facts(engine: sql.Engine, home: Home, plan: Plan, nights: Sequence[dt.d
     predictions = [home.lake_file(model, "predictions", night) for night in nights]
     label_files = [home.lake_file(model, "label_facts", night) for night in nights]
     engine.keep("label_facts", f"select * from {engine.scan(label_files)}")
-    about = engine.rows("select distinct prediction_arrival_date from label_facts order by 1")
+    about = [night for (night,) in engine.rows("select distinct prediction_arrival_date from label_facts order by 1")]
+    let_go = home.lake_nights(model, "predictions").let_go(about)
+    about = [night for night in about if night not in let_go]
     stored = [sql.name(column) for column in stored_columns(spec, schema)]
     columns = ", ".join(stored)
     segments = "".join(f", {of} as segment_{i}" for i, of in enumerate(segment_columns(spec, schema, plan.admitted)))
@@ -74,7 +76,7 @@ def load_facts(engine: sql.Engine, home: Home, plan: Plan, nights: Sequence[dt.d
         f"cast(null as {label}) as label, {columns} from {engine.scan(predictions)}"
     ]
     if about:
-        files = [home.lake_file(model, "predictions", night) for (night,) in about]
+        files = [home.lake_file(model, "predictions", night) for night in about]
         named = ", ".join(f"p.{column}" for column in stored)
         parts.append(
             f"select 0 as arrived, l.sign, l.arrival_date, p.event_date, p.version, p.role, p.failed, p.latency_ms, "

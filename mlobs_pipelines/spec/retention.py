@@ -8,13 +8,14 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from mlobs_pipelines.spec.values import DURATION_PATTERN, WholeDays, did_you_mean
 
-LET_GO = ("quarantine", "metrics", "explanations", "signals", "causes", "comparisons", "runs")
-"""Tables whose rows may be let go of. Of the quarantine that is the text of the refused rows."""
+LET_GO = ("predictions", "quarantine", "metrics", "explanations", "signals", "causes", "comparisons", "runs")
+"""Tables whose rows may be let go of. Of predictions that is all but what tells them apart; of the quarantine the text of
+the refused rows."""
 
-_ROWS = "by its rows later nights know what came before"
+_ROWS = "a correction takes back what was believed before"
 _COUNTS = "metrics are made from it again"
 KEPT = {
-    **dict.fromkeys(("predictions", "labels", "label_facts"), _ROWS),
+    **dict.fromkeys(("labels", "label_facts"), _ROWS),
     **dict.fromkeys(("intake", "segment_values", "feature_profile", "output_profile", "quality_profile"), _COUNTS),
     **dict.fromkeys(("traffic_profile", "shap_profile"), _COUNTS),
     "incidents": "training leaves out the days that they are about",

@@ -22,6 +22,8 @@ FILE = "mlobs.yaml"
 STORAGE_VARIABLE = "MLOBS_STORAGE"
 
 LONGEST_MONTH = timedelta(days=31)
+REFERENCE = timedelta(days=28)
+"""Without reference data, so many days are the reference."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.\-]*://\S+")
 _WHOLE = re.compile(r"[0-9]{1,9}")
@@ -78,15 +80,15 @@ class HomeSettings(SpecModel):
             UserError: it is shorter than what later nights need.
         """
         found = {**self.retention, **spec.retention}
-        window = timedelta(days=max(spec.monitors.window_days))
-        least = max(self.compact_after + LONGEST_MONTH, timedelta(days=spec.maturity_days) + window)
+        stated = timedelta(days=spec.maturity_days + max(spec.monitors.window_days))
+        concluded = max(self.compact_after + LONGEST_MONTH, stated)
         for table, length in found.items():
-            if table != "quarantine" and length < least:
+            least = {"quarantine": timedelta(days=1), "predictions": stated + REFERENCE}.get(table, concluded)
+            if length < least:
                 file = f"{spec.model}.yaml" if table in spec.retention else FILE
                 raise UserError(
                     f"{file}: retention.{table}: {format_duration(length)} is too short for {spec.model}; give "
-                    f"{format_duration(least)} or more: until labels are final a window is stated again, and rows are let "
-                    "go of when their month is compacted"
+                    f"{format_duration(least)} or more, for later nights need them until then"
                 )
         return found
 

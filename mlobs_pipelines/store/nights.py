@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 KEY = b"mlobs.nights"
 """Under which a month's file says which nights it holds."""
 
+LET_GO_KEY = b"mlobs.let_go"
+"""Under which a night's own file says that its rows were let go of, and which night was the newest then."""
+
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 Read = TypeVar("Read")
@@ -142,6 +145,16 @@ class Nights:
                 found[night] = held.rows
         return found
 
+    def let_go(self, wanted: Iterable[dt.date]) -> dict[dt.date, dt.date]:
+        """Those of some nights whose rows were let go of in their own files, and which night was the newest then."""
+        found = {}
+        for night in wanted:
+            with contextlib.suppress(FileNotFoundError):
+                path = self.own(night)
+                if newest := _let_go(str(path), told(path.stat())):
+                    found[night] = newest
+        return found
+
     def states(self) -> dict[dt.date, str]:
         """What tells of each night that its rows are still the same: folded into its month's file they are."""
         own: dict[dt.date, str] = {}
@@ -192,6 +205,19 @@ def told(stat: os.stat_result) -> str:
 def metadata_of(nights: Mapping[dt.date, Held]) -> dict[bytes, bytes]:
     """What the metadata of a month's file say."""
     return {KEY: json.dumps({night.isoformat(): held for night, held in sorted(nights.items())}).encode()}
+
+
+def let_go_metadata(newest: dt.date) -> dict[bytes, bytes]:
+    """What the metadata of a night's own file say where its rows were let go of."""
+    return {LET_GO_KEY: newest.isoformat().encode()}
+
+
+@functools.lru_cache(maxsize=4096)
+def _let_go(path: str, _told: str) -> dt.date | None:
+    import pyarrow.parquet as pq
+
+    found = (pq.read_metadata(path).metadata or {}).get(LET_GO_KEY)
+    return dt.date.fromisoformat(found.decode()) if found else None
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.ingest.let_go import let_go
 from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.profile import counting
 from mlobs_pipelines.profile.bins import read_bins
@@ -68,6 +70,17 @@ def test_cuts_are_counted_apart_where_segments_are_many(world, monkeypatch):
     expected, _ = both(home, spec, nights)
     monkeypatch.setattr("mlobs_pipelines.profile.cells.MOST_JOINT", 1)
     assert both(home, spec, nights)[0] == expected
+
+
+def test_labels_of_rows_that_were_let_go_of_are_counted_by_neither(world, tmp_path):
+    home, spec = Home(Path(shutil.copytree(world[0].root, tmp_path / "home"))), world[1]
+    nights = [night(i) for i in range(21, 24)]
+    whole, _ = both(home, spec, nights)
+    let_go(home, "m", [night(20)], newest=night(20))
+    arrays, statements = both(home, spec, nights)
+    assert arrays == statements
+    assert arrays["output_profile"] != whole["output_profile"]
+    assert arrays["traffic_profile"] == whole["traffic_profile"]
 
 
 def test_before_features_are_frozen_outputs_and_quality_are_counted(tmp_path: Path):

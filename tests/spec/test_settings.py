@@ -67,8 +67,8 @@ def test_the_environment_goes_before_the_file(given):
             r"mlobs.yaml:1: retention.metrcs: 'metrcs' is no table; did you mean 'metrics'\?",
         ),
         (
-            "retention:\n  runs: 90d\n  predictions: 400d",
-            r"mlobs.yaml:3: retention.predictions: predictions is kept for good",
+            "retention:\n  runs: 90d\n  labels: 400d",
+            r"mlobs.yaml:3: retention.labels: labels is kept for good",
         ),
         ("retention: {metrics: 12h}", r"mlobs.yaml:1: retention.metrics: 12h is not a whole number of days"),
     ],
@@ -94,14 +94,18 @@ def test_of_each_table_the_models_own_retention_goes_before_its_homes(given):
 
 
 @pytest.mark.parametrize(
-    ("text", "least"),
+    ("table", "text", "least"),
     [
-        ("", "91d"),
-        ("monitors: {windows: [1d, 90d]}\n", "120d"),
+        ("metrics", "", 91),
+        ("metrics", "monitors: {windows: [1d, 90d]}\n", 120),
+        ("predictions", "", 30 + 28 + 28),
+        ("quarantine", "", 1),
     ],
 )
-def test_what_is_stated_again_until_labels_are_final_is_kept_for_as_long(given, text, least):
+def test_what_later_nights_need_is_kept_for_as_long(given, table, text, least):
     spec = parse(BINARY + "  maturity: 30d\n" + text)
-    home = given("retention: {metrics: 90d}")
-    with pytest.raises(UserError, match=rf"mlobs\.yaml: retention\.metrics: 90d is too short for fraud; give {least} "):
-        home.retention_of(spec)
+    assert given(f"retention: {{{table}: {least}d}}").retention_of(spec)[table].days == least
+    if least > 1:
+        home = given(f"retention: {{{table}: {least - 1}d}}")
+        with pytest.raises(UserError, match=rf"mlobs\.yaml: retention\.{table}: .* for fraud; give {least}d or more"):
+            home.retention_of(spec)
