@@ -46,7 +46,10 @@ class Held(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A file with rows that are wanted: those of some of its ``nights``; all of them, where none are named."""
+    """A file with rows that are wanted: those of some ``nights`` of a month, or all of them where it is a night's own.
+
+    Nights are named even where they are all that a month's file holds: it may hold more by the time that it is read.
+    """
 
     path: Path
     nights: tuple[dt.date, ...] = ()
@@ -102,10 +105,7 @@ class Nights:
                 path = self.month_file(night)
                 before = found.pop().nights if found and found[-1].path == path else ()
                 found.append(Part(path, (*before, night)))
-        return [Part(part.path) if set(part.nights) == self._held_by(part) else part for part in found]
-
-    def _held_by(self, part: Part) -> set[dt.date]:
-        return set(self.month(part.nights[0])) if part.nights else set()
+        return found
 
     def relation(self, wanted: Iterable[dt.date]) -> str | None:
         """SQL, for the embedded engine, for the rows of some nights, columns matched by name; None: it has none of them."""
