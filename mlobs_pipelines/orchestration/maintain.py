@@ -92,6 +92,7 @@ def maintain_model(
         tell("looking at rows")
         let_go += let_go_of_rows(home, spec, since, newest, begun, dry_run=dry_run)
         if not dry_run:
+            tell("publishing")
             results.publish(home, [spec])
             storage.commit(home, spec.model)
     return Maintained(spec.model, tuple(compacted), tuple(let_go))

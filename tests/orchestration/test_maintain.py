@@ -229,6 +229,15 @@ def test_a_dry_run_tells_what_it_would_do_and_does_not(home: Home) -> None:
     assert sorted(str(path) for path in home.root.rglob("*.parquet")) == before
 
 
+def test_one_models_trouble_does_not_hold_up_the_others(home: Home) -> None:
+    other = SPEC.replace("model: card_fraud", "model: another") + "retention: {runs: 30d}\n"
+    home.spec_file("another").write_text(other, encoding="utf-8")
+    answer = CliRunner().invoke(main, ["--home", str(home.root), "maintain"])
+    assert answer.exit_code == 1
+    assert "mlobs: another.yaml: retention.runs: 30d is too short for another" in answer.stderr
+    assert own_files(home, JANUARY)["metrics"] == 0
+
+
 def test_the_weekly_job_does_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     job = build_home(home).resolve_job_def(f"{MODEL}_maintain")
