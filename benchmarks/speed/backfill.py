@@ -41,7 +41,13 @@ class Taken:
 def run(root: Path, nights: Sequence[dt.date]) -> Taken:
     before = _processor()
     cost = cost_of([*MLOBS, "--home", str(root), "run", MODEL, "--from", str(nights[0]), "--to", str(nights[-1])])
-    return Taken(cost.seconds, _processor() - before, cost.memory)
+    taken = Taken(cost.seconds, _processor() - before, cost.memory)
+    print(
+        f"{nights[0]}, nights in one command: {len(nights)}, {taken.seconds:.1f} s, processor {taken.processor:.1f} s, "
+        f"peak {taken.memory:.2f} GiB",
+        flush=True,
+    )
+    return taken
 
 
 def _processor() -> float:

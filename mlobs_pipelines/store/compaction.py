@@ -122,8 +122,9 @@ def _write(wanted: Fold) -> None:
         for night in sorted({*wanted.own, *kept}):
             rows = 0
             for part in _row_groups(own[night]) if night in own else _of_night(month, held, night):
-                writer.write_table(_as(part, schema), row_group_size=max(part.num_rows, 1))
-                rows += part.num_rows
+                if part.num_rows:
+                    writer.write_table(_as(part, schema), row_group_size=part.num_rows)
+                    rows += part.num_rows
             said[night] = Held(rows, states[night] if night in own else kept[night].state)
         writer.add_key_value_metadata(metadata_of(said))
     _settle(nights.folder)
@@ -143,7 +144,8 @@ def _is_of(path: Path, column: str, night: dt.date) -> bool:
     names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
     if column not in names:
         return False
-    found = (metadata.row_group(i).column(names.index(column)).statistics for i in range(metadata.num_row_groups))
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    found = (group.column(names.index(column)).statistics for group in groups if group.num_rows)
     return all(s is not None and s.has_min_max and not s.null_count and s.min == s.max == night for s in found)
 
 
