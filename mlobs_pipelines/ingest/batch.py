@@ -74,8 +74,12 @@ class Batch:
         """Columns of a source's lake files. The nights before the schema was decided have no fields."""
         if source == "labels":
             return label_columns(self.spec)
-        decided = self.schema is not None and self.nights[-1] >= self.schema.decided_on
-        return prediction_columns(self.spec, self.schema if decided else None)
+        return prediction_columns(self.spec, self._fields)
+
+    @property
+    def _fields(self) -> Schema | None:
+        """The schema, where the nights are not before it was decided."""
+        return self.schema if self.schema and self.nights[-1] >= self.schema.decided_on else None
 
     def _wanted(self, source: Deliveries) -> list[tuple[Delivered, Collection[date], bool]]:
         found = [
@@ -201,7 +205,7 @@ class Batch:
             else [c for c in self._columns(name) if c not in ("arrived_at", "arrival_date")]
         )
         lake = scan([self.home.lake_file(self.spec.model, name, n) for n in held]) if held else None
-        raw = duplicates.raw(self.spec, self.schema, name)
+        raw = duplicates.raw(self.spec, self._fields, name)
         engine.run(f"create or replace temp table excluded_{name} (file integer, ordinal bigint)")
         quarantine.forget_refused_stragglers(engine, name, raw)
         let_go = self.home.lake_nights(self.spec.model, name).let_go(held)

@@ -30,9 +30,9 @@ def settle(
 ) -> None:
     """Write ``fates`` of the candidates; ``lake`` is SQL for rows of other nights that may have the same keys.
 
-    Two rows are the same if their ``contents`` are; what ``let_go`` nights held is not known any more, and was the same. Of predictions the first by (night, arrived_at, content) wins, and
-    what another night holds wins over all. Equal labels count once, different ones at one time are all refused unless
-    one was in before.
+    Two rows are the same if their ``contents`` are; what ``let_go`` nights held is not known any more, and was the same.
+    Of predictions the first by (night, arrived_at, content) wins, and what another night holds wins over all. Equal
+    labels count once, different ones at one time are all refused unless one was in before.
     """
     engine.run("create or replace temp table fates (candidate bigint, fate varchar)")
     if not engine.rows("select 1 from contested limit 1"):

@@ -122,3 +122,17 @@ def test_a_column_listed_twice_is_refused(world):
     world.put("p/a.parquet", [world.prediction("a", x=1)])
     with pytest.raises((IngestError, ValueError), match="x"):
         world.run(world.spec(features={"numeric": ["x"], "categorical": ["x"]}), "2024-01-01")
+
+
+def test_rows_of_a_night_before_the_schema_was_decided_are_settled_without_its_fields(world):
+    world.put("p/b.parquet", [world.prediction("b", t="2024-01-02", amount=2.5)])
+    world.run(world.spec(), "2024-01-02")
+    assert _schema(world)["decided_on"] == "2024-01-02"
+    late = [world.prediction("a", amount=1.5), world.prediction("a", score=0.9, amount=1.0)]
+    world.put("p/a.parquet", [*late, world.prediction("b", amount=2.0)])
+    world.run(world.spec(), "2024-01-01")
+    assert world.rows("predictions", "prediction_id, arrival_date") == [
+        ("a", dt.date(2024, 1, 1)),
+        ("b", dt.date(2024, 1, 2)),
+    ]
+    assert len(world.rows("quarantine", "reason")) == 2
