@@ -196,7 +196,7 @@ def test_killed_at_any_rename_or_removal_nothing_is_lost_or_twice_and_the_next_m
     shutil.copytree(home.root, whole.root)
     deeds = Child(maintain, whole.root, environment=os.environ).answer()
     every = range(1, deeds + 1)
-    points = every if os.environ.get("MLOBS_EVERY_KILL_POINT") else every[1 :: deeds // 4]
+    points = every if os.environ.get("MLOBS_EVERY_KILL_POINT") else every[1 :: deeds // 2]
     for point in points:
         copy = Home(tmp_path / f"at{point}")
         shutil.copytree(home.root, copy.root)

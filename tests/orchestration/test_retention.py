@@ -142,7 +142,7 @@ def test_killed_at_any_point_the_next_maintenance_lets_go_of_the_same(home: Home
     deeds = Child(maintain, whole.root, environment=os.environ).answer()
     expected = digest(whole, MODEL)
     every = range(1, deeds + 1)
-    for point in every if os.environ.get("MLOBS_EVERY_KILL_POINT") else every[3 :: deeds // 3]:
+    for point in every if os.environ.get("MLOBS_EVERY_KILL_POINT") else every[3 :: deeds // 2]:
         copy = Home(tmp_path / f"at{point}")
         shutil.copytree(home.root, copy.root)
         killed = Child(maintain, copy.root, point, environment=os.environ)
