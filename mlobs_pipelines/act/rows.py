@@ -156,9 +156,7 @@ def matured_rows(
 def files_of(home: Home, model: str, table: str, as_of: dt.date) -> list[Path]:
     """A lake table's files of the nights up to ``as_of`` whose rows were not let go of."""
     stored = home.lake_nights(model, table)
-    nights = stored.between(dt.date.min, as_of)
-    let_go = stored.let_go(nights)
-    return [stored.own(night) for night in nights if night not in let_go]
+    return [stored.own(night) for night in stored.kept(stored.between(dt.date.min, as_of))]
 
 
 def _spill(home: Home, spec: ModelSpec) -> Path:

@@ -36,14 +36,14 @@ def export_cohort(
         raise UserError(f"{out} ends in {out.suffix or 'nothing'}; use one of {', '.join(FORMATS)}")
     schema = read_schema(home, spec.model)
     stored, told = (home.lake_nights(spec.model, table) for table in ("predictions", "label_facts"))
-    done = [night for night in stored.all() if night not in stored.let_go([night])]
+    done = stored.kept(stored.all())
     if schema is None or not done:
         raise UserError(f"{spec.model} has no rows yet; run it first: mlobs run {spec.model}")
     conditions = ["true", *conditions_of(segment, schema.fields)]
     if first:
-        conditions.append(f"p.event_date >= date '{first.isoformat()}'")
+        conditions.append(f"p.event_date >= {sql.date(first)}")
     if last:
-        conditions.append(f"p.event_date <= date '{last.isoformat()}'")
+        conditions.append(f"p.event_date <= {sql.date(last)}")
     facts = [told.own(night) for night in told.all()]
     rows = scan([stored.own(night) for night in done])
     believed = "select null as prediction_id, null as version, null as role, null as label where false"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,16 @@ def name(identifier: str) -> str:
 def text(value: str) -> str:
     """A quoted string literal, whatever it contains."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def date(value: dt.date) -> str:
+    """A date literal."""
+    return f"date '{value.isoformat()}'"
+
+
+def dates(values: Iterable[dt.date]) -> str:
+    """Date literals, listed in ascending order."""
+    return ", ".join(date(value) for value in sorted(values))
 
 
 def number(value: float) -> str:

@@ -104,12 +104,11 @@ def explain_nights(
 
 
 def _todo(home: Home, model: str, wanted: Sequence[dt.date]) -> list[dt.date]:
-    taken = home.lake_nights(model, "predictions").all()
+    taken = home.lake_nights(model, "predictions")
     done = set(home.lake_nights(model, "shap_profile").all())
     recent = max(wanted) - dt.timedelta(days=CAUGHT_UP)
-    todo = [n for n in taken if n in set(wanted) or (recent <= n <= max(wanted) and n not in done)]
-    let_go = home.lake_nights(model, "predictions").let_go(todo)
-    return [night for night in todo if night not in let_go]
+    todo = [n for n in taken.all() if n in set(wanted) or (recent <= n <= max(wanted) and n not in done)]
+    return taken.kept(todo)
 
 
 def _newest_first(todo: Sequence[dt.date]) -> Iterator[list[dt.date]]:

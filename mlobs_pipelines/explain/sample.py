@@ -13,9 +13,8 @@ from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema
-from mlobs_pipelines.profile.night import ONBOARDING_NIGHTS
 from mlobs_pipelines.profile.rows import KEYS, admitted, segment_columns
-from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.spec.model import ONBOARDING_NIGHTS, ModelSpec
 from mlobs_pipelines.store.layout import Home
 
 ROLE = "production"

@@ -13,8 +13,7 @@ from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.orchestration import behind
 from mlobs_pipelines.orchestration.due import first_unfinished
 from mlobs_pipelines.profile.bins import read_bins
-from mlobs_pipelines.profile.night import ONBOARDING_NIGHTS
-from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.spec.model import ONBOARDING_NIGHTS, ModelSpec
 from mlobs_pipelines.store.layout import Home
 
 
@@ -81,5 +80,4 @@ def _counted(home: Home, spec: ModelSpec, before: dt.date, newest: dt.date) -> l
     reference = dt.timedelta(days=0 if bins["reference"] == "training" else ONBOARDING_NIGHTS)
     nights = [n for n in stored.all() if n < before and not schema.decided_on <= n < schema.decided_on + reference]
     asked = label_join.about(home, spec.model, newest)
-    gone = stored.let_go(nights)
-    return [night for night in nights if night not in gone and night not in asked]
+    return [night for night in stored.kept(nights) if night not in asked]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
-from mlobs_pipelines.profile.cells import Coded, Names
-from mlobs_pipelines.profile.kernels import Ints, Places
+from mlobs_pipelines.profile.cells import EPOCH, Coded, Names
+from mlobs_pipelines.profile.kernels import Places
 from mlobs_pipelines.store.layout import Home
 
 BATCH_ROWS = 100_000
 """Row groups of several files are read as one batch up to about so many rows."""
 MOST_FACTS = 4_000_000
 """Label facts that are found in the files of predictions at once, unless one night's predictions alone have more."""
-_EPOCH = dt.date(1970, 1, 1)
+
+Numbers = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class Batch:
         """The columns of all rows; categories as numbers and a dictionary."""
         tables = []
         for part in self.parts:
-            with pq.ParquetFile(part.path, metadata=part.footer, read_dictionary=list(categories)) as file:
+            # Mapped: nobody writes into a file of the lake; another takes its place.
+            with pq.ParquetFile(
+                part.path, metadata=part.footer, read_dictionary=list(categories), memory_map=True
+            ) as file:
                 table = file.read_row_group(part.group, columns=list(columns), use_threads=False)
             # Whether a column may be null is each file's own.
             tables.append(pa.Table.from_arrays(table.columns, names=table.column_names))
@@ -94,19 +99,18 @@ def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.d
     """The label facts of the nights, by the row groups of the predictions they are about."""
     files = [home.lake_file(model, "label_facts", night) for night in nights]
     about = engine.rows(f"select prediction_arrival_date, count(*) from {scan(files)} group by 1 order by 1")
-    let_go = home.lake_nights(model, "predictions").let_go(night for night, _ in about)
+    count_of = dict(about)
     chunk: list[dt.date] = []
     facts = 0
-    for night, count in about:
-        if night in let_go:
-            continue
+    for night in home.lake_nights(model, "predictions").kept(count_of):
+        count = count_of[night]
         if chunk and facts + count > MOST_FACTS:
-            yield from _found(engine, home, model, files, chunk, facts)
+            yield from _found(engine, home, model, nights, chunk, facts)
             chunk, facts = [], 0
         chunk.append(night)
         facts += count
     if chunk:
-        yield from _found(engine, home, model, files, chunk, facts)
+        yield from _found(engine, home, model, nights, chunk, facts)
 
 
 def of_file(path: Path) -> Iterator[Batch]:
@@ -116,92 +120,120 @@ def of_file(path: Path) -> Iterator[Batch]:
 
 def labelled_of_file(path: Path) -> Iterator[Batch]:
     """The rows of one file that have a label in its column ``label``."""
-    with pq.ParquetFile(path) as file:
-        for part in _parts(path):
-            label = file.read_row_group(part.group, columns=["label"]).column(0).combine_chunks()
-            rows = np.flatnonzero(label.is_valid().to_numpy(zero_copy_only=False))
-            if len(rows):
-                arrival, sign = np.zeros(len(rows), np.int32), np.ones(len(rows), np.int8)
-                yield Batch((part,), Labels(rows, arrival, sign, label.drop_null()))
+    for batch in of_file(path):
+        label = batch.read(["label"], ()).column(0).combine_chunks()
+        rows = np.flatnonzero(label.is_valid().to_numpy(zero_copy_only=False))
+        if len(rows):
+            arrival, sign = np.zeros(len(rows), np.int32), np.ones(len(rows), np.int8)
+            yield replace(batch, labels=Labels(rows, arrival, sign, label.drop_null()))
 
 
 def _found(
-    engine: DuckDBEngine, home: Home, model: str, files: Sequence[Path], nights: Sequence[dt.date], wanted: int
+    engine: DuckDBEngine, home: Home, model: str, told: Sequence[dt.date], nights: Sequence[dt.date], wanted: int
 ) -> Iterator[Batch]:
-    """Label facts about the predictions of some nights, so many as are ``wanted``, each with the row it is about.
+    """Label facts that were ``told`` on some nights about the predictions of others, so many as are ``wanted``, each with
+    the row it is about.
 
     Rows are found by 64-bit digests of their keys, which are far cheaper to compare than text. Every fact is about one
     row, so if two keys should share a digest there are more pairs than facts, and the keys themselves are compared.
     """
     paths = [home.lake_file(model, "predictions", night) for night in nights]
-    dates = ", ".join(f"date '{night}'" for night in nights)
-    keys = "prediction_id, version, role"
+    files = [home.lake_file(model, "label_facts", night) for night in told]
+    keys = ("prediction_id", "version", "role", "night")
+    digest = f"select hash({', '.join(keys)}) as digest, *"
     facts = (
-        f"select hash({keys}) as digest, {keys}, prediction_arrival_date, arrival_date, sign, label "
-        f"from {scan(list(files))} where prediction_arrival_date in ({dates})"
+        f"{digest} from (select *, prediction_arrival_date as night from {scan(files)} "
+        f"where prediction_arrival_date in ({sql.dates(nights)}))"
     )
-    predictions = (
-        f"select hash({keys}) as digest, {keys}, arrival_date, file_row_number "
-        f"from read_parquet([{', '.join(_text(path) for path in paths)}], union_by_name = true, file_row_number = true)"
-    )
-    exact = " and ".join(f"l.{key} = p.{key}" for key in keys.split(", "))
-    for condition in ("l.digest = p.digest", exact):
+    listed = ", ".join(sql.text(str(path)) for path in paths)
+    numbered = f"read_parquet([{listed}], union_by_name = true, file_row_number = true)"
+    predictions = f"{digest} from (select *, arrival_date as night from {numbered})"
+    # Of ten million facts each column that is carried along takes a tenth of a second.
+    dates = "".join(f"l.{name}, " for name, of in (("night", nights), ("arrival_date", told)) if len(of) > 1)
+    for equal in (("digest",), keys):
         found = engine.table(
-            "select l.prediction_arrival_date as night, cast(p.file_row_number as bigint) as row, l.arrival_date, l.sign, l.label "
-            f"from ({facts}) l join ({predictions}) p on {condition} and p.arrival_date = l.prediction_arrival_date"
+            f"select {dates}cast(p.file_row_number as uinteger) as row, l.sign, l.label "
+            f"from ({facts}) l join ({predictions}) p on {' and '.join(f'l.{key} = p.{key}' for key in equal)}"
         )
         if found.num_rows == wanted:
             break
-    yield from _by_row_group(paths, nights, found)
+    yield from _by_row_group(paths, told, nights, found)
 
 
-def _by_row_group(paths: Sequence[Path], nights: Sequence[dt.date], found: pa.Table) -> Iterator[Batch]:
+def _by_row_group(
+    paths: Sequence[Path], told: Sequence[dt.date], nights: Sequence[dt.date], found: pa.Table
+) -> Iterator[Batch]:
     files = [_parts(path) for path in paths]
     stored = [part for file in files for part in file]
-    end = np.cumsum([part.rows for part in stored], dtype=np.int64)
-    row = found.column("row").to_numpy()
-    if len(nights) > 1:  # rows are numbered file by file: count on over all of them
-        first = np.cumsum([0, *(sum(part.rows for part in file) for file in files)])
-        days = np.array([(night - _EPOCH).days for night in nights])
-        row = row + first[np.searchsorted(days, _days(found.column("night")))]
-    order = _order(row, int(end[-1]))
-    row = row[order]
-    bounds = np.searchsorted(row, [0, *end])
+    about = _about(_rows(files, nights, found), sum(part.rows for part in stored))
     label = found.column("label").combine_chunks()
-    arrival, sign = _days(found.column("arrival_date")), found.column("sign").to_numpy()
+    sign = found.column("sign").to_numpy()
+    only = np.broadcast_to(np.int32((told[0] - EPOCH).days), len(sign))
+    arrival = _days(found.column("arrival_date")) if len(told) > 1 else only
 
-    def batch(parts: Sequence[Part], rows: Sequence[Places], at: Sequence[Places]) -> Batch:
+    def batch(parts: Sequence[Part], rows: Sequence[Places], at: Sequence[Numbers]) -> Batch:
         facts = np.concatenate(at)
         labels = Labels(np.concatenate(rows), arrival[facts], sign[facts], label.take(pa.array(facts)))
         return Batch(tuple(parts), labels)
 
     parts: list[Part] = []
     rows: list[Places] = []
-    facts: list[Places] = []
-    held = 0
-    for part, after, of, to in zip(stored, end, bounds, bounds[1:], strict=False):
-        if of == to:
+    facts: list[Numbers] = []
+    first = held = 0
+    for part in stored:
+        of, at = about(first, first + part.rows)
+        first += part.rows
+        if not len(of):
             continue
         if parts and held + part.rows > BATCH_ROWS:
             yield batch(parts, rows, facts)
             parts, rows, facts, held = [], [], [], 0
         parts.append(part)
-        rows.append((row[of:to] - (after - part.rows) + held).astype(np.intp))
-        facts.append(order[of:to])
+        rows.append(of + held)
+        facts.append(at)
         held += part.rows
     if parts:
         yield batch(parts, rows, facts)
 
 
-def _order(row: Ints, rows: int) -> Places:
-    """The order of facts by the row they are about, of so many. Nearly always a row has one fact: that needs no sorting."""
-    if rows <= 4 * len(row):
-        fact = np.full(rows, -1, np.intp)
-        fact[row] = np.arange(len(row))
-        order = fact[fact >= 0]
-        if len(order) == len(row):
-            return order
-    return np.argsort(row, kind="stable")
+def _rows(files: Sequence[Sequence[Part]], nights: Sequence[dt.date], found: pa.Table) -> list[Numbers]:
+    """The row that each fact is about, piece by piece as facts were found; counted on over the files of all nights."""
+    first = np.cumsum([0, *(sum(part.rows for part in file) for file in files)])
+    days = np.array([(night - EPOCH).days for night in nights])
+    if len(nights) == 1:
+        return [piece.to_numpy() for piece in found.column("row").chunks]
+    pieces = found.select(["night", "row"]).to_batches()
+    return [piece["row"].to_numpy() + first[np.searchsorted(days, _days(piece["night"]))] for piece in pieces]
+
+
+def _about(pieces: Sequence[Numbers], rows: int) -> Callable[[int, int], tuple[Places, Numbers]]:
+    """What gives, for a range of rows, those of it that facts are about, ascending from 0, and the fact about each.
+
+    Nearly always a row has one fact: that needs no sorting. A range is looked at when it is asked for: others work meanwhile.
+    """
+    count = sum(map(len, pieces))
+    if rows <= min(4 * count, 2**31):
+        fact = np.full(rows, -1, np.int32)
+        known = 0
+        for row in pieces:
+            fact[row] = np.arange(known, known + len(row), dtype=np.int32)
+            known += len(row)
+        if np.count_nonzero(fact >= 0) == count:
+
+            def alone(first: int, after: int) -> tuple[Places, Numbers]:
+                told = np.flatnonzero(fact[first:after] >= 0)
+                return told, fact[first:after][told]
+
+            return alone
+    every = np.concatenate([np.zeros(0, np.int64), *pieces])
+    order = np.argsort(every, kind="stable")
+    ascending = every[order]
+
+    def several(first: int, after: int) -> tuple[Places, Numbers]:
+        of, to = np.searchsorted(ascending, [first, after])
+        return ascending[of:to] - first, order[of:to]
+
+    return several
 
 
 def coded_dates(column: pa.Array) -> Coded:
@@ -218,7 +250,3 @@ def coded_names(column: pa.Array, names: Names) -> Coded:
 def _days(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
     days: npt.NDArray[np.int32] = column.cast(pa.int32()).to_numpy()
     return days
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ MOST_JOINT = 64
 """Combinations of all segment fields' values up to which every row is counted once, and the cuts are sums of that."""
 OTHERS = ("(missing)", "(other)")
 SPARSE_RANGE = 1 << 21
+
+EPOCH = dt.date(1970, 1, 1)
 
 Cell = tuple[int, ...]
 """Arrival and event day since 1970-01-01, numbers of version and role, and of the value of each field of a grouping."""
@@ -105,10 +108,12 @@ class Grouping:
         """How many of the cells have no number yet."""
         return sum(cell not in self.cells for cell in cells)
 
-    def of_cut(self, cut: tuple[str, ...], cells: Sequence[Cell]) -> list[Cell]:
-        """The cells as those of one of the cuts it serves: without the fields that are not the cut's."""
+    def of_cut(self, cut: tuple[str, ...], cells: Sequence[Cell]) -> tuple[list[Cell], Places]:
+        """The cells of one of the cuts it serves, without the fields that are not the cut's, and each cell's place among them."""
         kept = [4 + self.fields.index(name) for name in cut]
-        return [(*cell[:4], *(cell[i] for i in kept)) for cell in cells]
+        number: dict[Cell, int] = {}
+        place = [number.setdefault((*cell[:4], *(cell[i] for i in kept)), len(number)) for cell in cells]
+        return list(number), np.array(place, dtype=np.intp)
 
 
 def groupings(cuts: Sequence[Sequence[str]], values: Mapping[str, Sequence[str]]) -> list[Grouping]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
-from mlobs_pipelines.profile.cells import Cell, Coded, Grouping, by_cut, compact, groupings
-from mlobs_pipelines.profile.kernels import Bins, Ints, Places
+from mlobs_pipelines.profile.cells import EPOCH, Cell, Coded, Grouping, by_cut, compact, groupings
+from mlobs_pipelines.profile.kernels import Bins, Ints, Places, folded, occurring
 
 MOST_BYTES = 256 * 2**20
 """Of a counter's arrays; beyond, what was counted is put aside as rows and counting begins anew."""
@@ -58,6 +59,27 @@ class Rows:
     sums: Ints
 
 
+def by_arrival(found: Sequence[Rows]) -> Callable[[dt.date], list[Rows]]:
+    """What gives of the rows those of one night."""
+    arrival: dict[int, Ints] = {}  # by cells: items that were counted together share theirs
+    for rows in found:
+        if id(rows.cells) not in arrival:
+            arrival[id(rows.cells)] = np.array([cell[0] for cell in rows.cells], np.int64)
+
+    def on(night: dt.date) -> list[Rows]:
+        day, some = (night - EPOCH).days, []
+        for rows in found:
+            mine = arrival[id(rows.cells)] == day
+            if mine.all():
+                some.append(rows)
+            elif mine.any():
+                at = np.flatnonzero(mine[rows.place])
+                some.append(Rows(rows.item, rows.cut, rows.cells, rows.place[at], rows.bins[at], rows.sums[:, at]))
+        return some
+
+    return on
+
+
 Add = Callable[[Ints, Places, Bins], None]
 """Adds rows to sums, shape (cells, bins, sums), at each row's cell and bin: ``add_rows`` or another, with their weights."""
 
@@ -71,13 +93,6 @@ class Placed:
 
     def __getitem__(self, rows: Places) -> Placed:
         return Placed(self.dense, tuple((g, cells, place[rows]) for g, cells, place in self.groups))
-
-
-def compact_cells(cells: Sequence[Cell]) -> tuple[list[Cell], Places]:
-    """The distinct cells, and the place of each cell among them."""
-    number: dict[Cell, int] = {}
-    place = np.array([number.setdefault(cell, len(number)) for cell in cells], dtype=np.intp)
-    return list(number), place
 
 
 @dataclass
@@ -153,29 +168,23 @@ class Counter:
         """Turn the arrays into rows, cut by cut, and forget them."""
         for i, grouping in enumerate(self._groups):
             cells = list(grouping.cells)
-            cuts = [(cut, *compact_cells(grouping.of_cut(cut, cells))) for cut in grouping.cuts]
+            cuts = [(cut, *grouping.of_cut(cut, cells)) for cut in grouping.cuts]
             for item in self.items:
                 total = self._sums.get((i, item.table, item.name))
                 if total is None:
                     continue
-                fine = coarse = total[: len(cells)]
-                if () in grouping.cuts and item.coarse is not None and len(grouping.cuts) > 1:
-                    coarse = np.add.reduceat(fine, np.searchsorted(item.coarse, np.arange(item.coarse[-1] + 1)), axis=1)
                 for cut, distinct, place in cuts:
-                    self._emit(item, cut, distinct, place, coarse if cut else fine)
+                    numbers = item.bins(cut)
+                    of = np.arange(len(numbers), dtype=np.int32)
+                    if len(numbers) < total.shape[1] and item.coarse is not None:
+                        of = item.coarse
+                    at, number, sums = occurring(folded(total, place, of, len(distinct), len(numbers)))
+                    if len(at):
+                        self.found.append(Rows(item, cut, distinct, at, numbers[number], sums))
         self._begin()
 
-    def _emit(self, item: Item, cut: tuple[str, ...], cells: list[Cell], place: Places, total: Ints) -> None:
-        sums = total
-        if len(cells) < len(total):
-            order = np.argsort(place, kind="stable")
-            sums = np.add.reduceat(total[order], np.searchsorted(place[order], np.arange(len(cells))), axis=0)
-        at, number = np.nonzero(sums.any(axis=2))
-        if len(at):
-            self.found.append(Rows(item, cut, cells, at, item.bins(cut)[number], sums[at, number].T))
-
-    def rows(self) -> Iterator[Rows]:
+    def rows(self) -> list[Rows]:
         """All that was counted; the same cell and bin may come several times. Counting may go on after."""
         self._put_aside()
-        yield from self.found
-        self.found = []
+        found, self.found = self.found, []
+        return found

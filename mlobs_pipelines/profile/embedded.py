@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -34,7 +34,7 @@ from mlobs_pipelines.profile.batches import (
 )
 from mlobs_pipelines.profile.cells import OTHERS, Coded
 from mlobs_pipelines.profile.counting import Counter, Item, Placed, Rows
-from mlobs_pipelines.profile.kernels import Bins, Ints, add_rows, add_values
+from mlobs_pipelines.profile.kernels import Bins, Ints, add_rows, add_values, by_row
 from mlobs_pipelines.profile.plan import LATENCY, Feature, Plan, output_columns
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, SQUARE_BITS, STANDARD_LIMIT, Output
@@ -60,8 +60,13 @@ def count_file(plan: Plan, path: Path) -> list[Rows]:
     return [*_counted(plan, of_file(path), labels=False), *_counted(plan, labelled_of_file(path), labels=True)]
 
 
+def workers() -> int:
+    """How many threads count, and add up: ``MLOBS_THREADS``, by default one for each core."""
+    return int(os.environ.get("MLOBS_THREADS", "0")) or os.cpu_count() or 1
+
+
 def _counted(plan: Plan, batches: Iterable[Batch], *, labels: bool) -> list[Rows]:
-    workers = int(os.environ.get("MLOBS_THREADS", "0")) or os.cpu_count() or 1
+    most = workers()
     local = threading.local()
     made: list[_Worker] = []
 
@@ -72,16 +77,12 @@ def _counted(plan: Plan, batches: Iterable[Batch], *, labels: bool) -> list[Rows
         local.worker.add(batch)
 
     pending = iter(batches)
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, batch) for batch in islice(pending, workers * AHEAD)]
+    with ThreadPoolExecutor(most) as pool:
+        futures = [pool.submit(work, batch) for batch in islice(pending, most * AHEAD)]
         while futures:
             futures.pop(0).result()
             futures += [pool.submit(work, batch) for batch in islice(pending, 1)]
-    found: list[Rows] = []
-    for worker in made:
-        found += worker.counter.rows()
-        worker.engine.close()
-    return found
+        return [rows for found in pool.map(_Worker.end, made) for rows in found]
 
 
 @dataclass
@@ -109,11 +110,16 @@ class _Worker:
         self.label_type = pa.float64() if plan.spec.task == "regression" else pa.string()
         self.narrow = [*KEYS, "failed", "latency_ms", "invalid_fields", *output_columns(plan.spec)]
         self.columns = list(dict.fromkeys([*self.narrow, *of_segments, *(f.column for f in plan.features)]))
-        self.statement = cache(self._statement)
+        self.planned = cache(self._planned)
         self.texts: dict[str, dict[Any, str]] = {}
 
-    def _statement(self, *, latency: bool) -> str:
-        """SQL for the numbers that outputs and sums need of each row, in the rows' order; a column is named by its SQL."""
+    def end(self) -> list[Rows]:
+        """All that it counted."""
+        self.engine.close()
+        return self.counter.rows()
+
+    def _planned(self, facts: pa.Schema, *, latency: bool) -> Callable[[pa.Table], pa.Table]:
+        """The numbers that outputs and sums need of each row of facts, in the rows' order; a column is named by its SQL."""
         plan = self.plan
         wanted = list(plan.sums_of_row(labels=self.labels).values())
         for output in plan.outputs:
@@ -122,9 +128,10 @@ class _Worker:
                 wanted += [output.of, *(of for of in sums.values() if of != "1")]
         if latency:
             wanted.append(LATENCY)
-        listed = ", ".join(f"{of} as {sql.name(of)}" for of in dict.fromkeys(wanted))
+        # What is a column already need not go through SQL.
+        listed = ", ".join(f"{of} as {sql.name(of)}" for of in dict.fromkeys(wanted) if of not in facts.names)
         stages = sql.needed(plan.stages, wanted)
-        return f"select {listed or '1'} from {sql.staged('facts_of_batch', stages)}"
+        return self.engine.planned(lambda of: f"select {listed or '1'} from {sql.staged(of, stages)}", facts)
 
     def add(self, batch: Batch) -> None:
         """Count one batch."""
@@ -139,9 +146,11 @@ class _Worker:
         failed = narrow.column("failed").to_numpy()
         label = batch.labels.label if batch.labels else pa.nulls(narrow.num_rows, self.label_type)
         narrow = narrow.append_column("label", label)
-        self.engine.register("facts_of_batch", narrow)
         latency = not self.labels and narrow.column("latency_ms").null_count < narrow.num_rows
-        numbers = self.engine.table(self.statement(latency=latency))
+        numbers = self.planned(narrow.schema, latency=latency)(narrow)
+        for of in dict.fromkeys(output.of for output in self.plan.outputs):
+            if of in narrow.column_names:
+                numbers = numbers.append_column(of, narrow.column(of))
         sign = batch.labels.sign.astype(np.int64) if batch.labels else np.ones(narrow.num_rows, np.int64)
         if not batch.labels:
             self._traffic(numbers, placed, failed)
@@ -150,7 +159,7 @@ class _Worker:
             placed, sign = placed[served], sign[served]
             numbers = numbers.take(pa.array(served))
             rows = served if rows is None else rows[served]
-        invalid = self._invalid(served) if narrow.column("invalid_fields").null_count < narrow.num_rows else {}
+        invalid = self._invalid(narrow.column("invalid_fields"), served)
         self._outputs(numbers, placed, sign)
         # The sums of a feature's bins begin with these; those of its own values come after.
         weights = _weights(numbers, ["1", *self.plan.sums_of_row(labels=self.labels).values()], sign)
@@ -196,14 +205,15 @@ class _Worker:
         self.texts[stored] = known
         return [known[value] for value in listed]
 
-    def _invalid(self, served: npt.NDArray[np.intp] | None) -> dict[str, npt.NDArray[np.intp]]:
+    def _invalid(self, fields: pa.ChunkedArray, served: npt.NDArray[np.intp] | None) -> dict[str, npt.NDArray[np.intp]]:
         """For each field, which of the served rows had something that could not be conformed."""
+        if fields.null_count == len(fields):
+            return {}
+        self.engine.register("invalid_of_batch", pa.table({"invalid_fields": fields}))
         found = self.engine.table(
             "select row, field from (select row, unnest(json_keys(invalid_fields)) as field from "
-            "(select row_number() over () - 1 as row, invalid_fields from facts_of_batch) where invalid_fields is not null)"
+            "(select row_number() over () - 1 as row, invalid_fields from invalid_of_batch) where invalid_fields is not null)"
         )
-        if not found.num_rows:
-            return {}
         row, field_ = found.column("row").to_numpy(), _one(found.column("field")).dictionary_encode()
         codes = field_.indices.to_numpy()
         if served is not None:
@@ -289,15 +299,13 @@ class _Worker:
 
 def _weights(numbers: pa.Table, sums: Iterable[str], sign: Ints) -> Ints:
     """What a row adds to sums, shape (rows, sums): columns of whole numbers, 0 where they are null, by its sign."""
-    columns = []
-    for of in sums:
-        if of == "1":
-            columns.append(np.ones(len(sign), np.int64))
-        else:
+    listed = list(sums)
+    columns = np.ones((len(listed), len(sign)), np.int64)
+    for into, of in zip(columns, listed, strict=True):
+        if of != "1":
             column = numbers.column(of)
-            columns.append((column.fill_null(0) if column.null_count else column).to_numpy())
-    weights: Ints = np.column_stack(columns).astype(np.int64, copy=False)
-    return weights if (sign == 1).all() else weights * sign[:, np.newaxis]
+            into[:] = (column.fill_null(0) if column.null_count else column).to_numpy()
+    return by_row(columns, sign)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

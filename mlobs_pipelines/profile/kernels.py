@@ -54,10 +54,22 @@ def _compiled(loop: _Loop) -> _Loop:
 
 @functools.cache
 def start() -> threading.Thread:
-    """Load the compiler in the background: half a second of work, for which a process that waits for another has time."""
-    thread = threading.Thread(target=lambda: Binner.of([0.0])(np.zeros(1), 0), name="kernels")
+    """Load the loops in the background: a second of work, for which a process that waits for another has time."""
+    thread = threading.Thread(target=_use_all, name="kernels")
     thread.start()
     return thread
+
+
+def _use_all() -> None:
+    """Each loop once, with the types that it has later: for others it would be loaded again."""
+    one, cell = np.zeros(1), np.zeros(1, np.intp)
+    for edges in ([0.0], [0.0, 1.0]):
+        bins = Binner.of(edges)(one, 0)
+    for sums in (3, 4):
+        add_rows(
+            np.zeros((1, 2, sums), np.int64), cell, bins, by_row(np.zeros((sums, 1), np.int64), np.zeros(1, np.int64))
+        )
+    add_values(np.zeros((1, 2, 4), np.int64), cell, bins, np.zeros((1, 2), np.int64), one, 0.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -239,6 +251,57 @@ def _add_values(
         c = flat[at + np.uint64(2)] + np.int64(np.floor(z * parts + 0.5))
         d = flat[at + np.uint64(3)] + np.int64(np.floor(z * z * parts + 0.5))
         flat[at], flat[at + np.uint64(1)], flat[at + np.uint64(2)], flat[at + np.uint64(3)] = a, b, c, d
+
+
+@_compiled
+def by_row(columns: Ints, sign: Ints) -> Ints:
+    """Columns, shape (columns, rows), row by row and times each row's sign, shape (rows, columns)."""
+    weights = np.empty((columns.shape[1], columns.shape[0]), np.int64)
+    for i in range(columns.shape[1]):
+        for j in range(columns.shape[0]):
+            weights[i, j] = columns[j, i] * sign[i]
+    return weights
+
+
+@_compiled
+def folded(total: Ints, cell: Places, bins: Bins, cells: int, width: int) -> Ints:
+    """Sums by fewer cells and bins.
+
+    Args:
+        total: sums, shape (at least as many cells as ``cell`` has, bins, sums).
+        cell: place of each cell among the fewer ones, shape (its cells,).
+        bins: place of each bin among the fewer ones, shape (bins,).
+        cells: how many cells are left.
+        width: how many bins are left.
+
+    Returns:
+        Sums, shape (cells, width, sums).
+    """
+    sums = np.zeros((cells, width, total.shape[2]), np.int64)
+    for i in range(len(cell)):
+        for j in range(total.shape[1]):
+            into = sums[np.uint64(cell[i]), np.uint64(bins[j])]
+            for k in range(total.shape[2]):
+                into[k] += total[i, j, k]
+    return sums
+
+
+@_compiled
+def occurring(total: Ints) -> tuple[Places, Places, Ints]:
+    """Cells and bins with a sum that is not 0: their places, shape (found,) each, and the sums, shape (sums, found)."""
+    found = 0
+    for i in range(total.shape[0]):
+        for j in range(total.shape[1]):
+            if np.any(total[i, j] != 0):
+                found += 1
+    cell, bins, sums = np.empty(found, np.intp), np.empty(found, np.intp), np.empty((total.shape[2], found), np.int64)
+    at = 0
+    for i in range(total.shape[0]):
+        for j in range(total.shape[1]):
+            if np.any(total[i, j] != 0):
+                cell[at], bins[at], sums[:, at] = i, j, total[i, j]
+                at += 1
+    return cell, bins, sums
 
 
 def _read_only(x: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,17 @@ from mlobs_pipelines.ingest.reference import read_reference
 from mlobs_pipelines.ingest.registered import with_registered_reference
 from mlobs_pipelines.ingest.schema import Schema, read_schema
 from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, score_edges, write_bins
-from mlobs_pipelines.profile.embedded import count
+from mlobs_pipelines.profile.counting import by_arrival
+from mlobs_pipelines.profile.embedded import count, workers
 from mlobs_pipelines.profile.plan import Plan
 from mlobs_pipelines.profile.reference import write_reference
 from mlobs_pipelines.profile.rows import admitted, load_facts
 from mlobs_pipelines.profile.sums import summed
 from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of, totalled, write
-from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.spec.model import ONBOARDING_NIGHTS, ModelSpec
 from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.tasks import task_of
-
-ONBOARDING_NIGHTS = 28
-"""Without reference data, the first nights that arrived are the reference."""
 
 BATCH_ROWS = 1_000_000
 """Nights are profiled together up to about so many facts."""
@@ -117,8 +116,8 @@ def _freeze(
     complete = first + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
     if bins is None or wanted[-1] < complete:
         return bins, []
-    onboarding = [night for night in home.lake_nights(spec.model, "predictions").all() if first <= night <= complete]
     stored = home.lake_nights(spec.model, "predictions")
+    onboarding = stored.between(first, complete)
     if stored.let_go(onboarding):
         raise UserError(
             f"{spec.model}: the first rows, which are its reference, were let go of; put {home.bins_file(spec.model)} back"
@@ -132,7 +131,7 @@ def _freeze(
         "reference": "onboarding",
     }
     write_reference(engine, home, spec, schema, bins, _with_labels(home, spec, onboarding, rows))
-    return bins, [night for night in home.lake_nights(spec.model, "predictions").all() if night <= wanted[-1]]
+    return bins, stored.between(dt.date.min, wanted[-1])
 
 
 def _with_labels(home: Home, spec: ModelSpec, onboarding: Sequence[dt.date], rows: str) -> str:
@@ -203,18 +202,41 @@ def _profile(
     batch: Sequence[dt.date],
 ) -> None:
     """Write the profiles of some nights; whichever engine has counted, they are the same rows in the same order."""
+    tables_of = _tables(engine, spark, home, spec, schema, bins, batch)
+
+    def publish(night: dt.date) -> None:
+        for table, rows in tables_of(night).items():
+            write(rows, home.lake_file(spec.model, table, night))
+
+    # To add rows up takes several times their memory: one night's for each worker.
+    with ThreadPoolExecutor(workers()) as pool:
+        list(pool.map(publish, batch))
+
+
+def _tables(
+    engine: DuckDBEngine,
+    spark: SparkEngine | None,
+    home: Home,
+    spec: ModelSpec,
+    schema: Schema | None,
+    bins: dict[str, Any] | None,
+    batch: Sequence[dt.date],
+) -> Callable[[dt.date], dict[str, pa.Table]]:
+    """Counts the facts of some nights; what gives the profile tables of each."""
     if schema is None:
-        tables = {name: schema_of(None, name).empty_table() for name in COLUMNS}
-    else:
-        plan = Plan(spec, schema, bins, admitted(home, spec, schema))
-        if spark:
-            load_facts(spark, home, plan, batch)
-            tables = {name: totalled(rows, schema_of(plan, name)) for name, rows in summed(spark, plan).items()}
-        else:
-            tables = counted(plan, count(engine, home, plan, batch))
-    for table, rows in tables.items():
-        arrival = rows["arrival_date"].cast(pa.int32()).to_numpy()
-        for night in batch:
-            day = (night - dt.date(1970, 1, 1)).days
-            first, after = np.searchsorted(arrival, [day, day + 1])
-            write(rows.slice(first, after - first), home.lake_file(spec.model, table, night))
+        empty = {name: schema_of(None, name).empty_table() for name in COLUMNS}
+        return lambda _: empty
+    plan = Plan(spec, schema, bins, admitted(home, spec, schema))
+    if spark is None:
+        found = by_arrival(count(engine, home, plan, batch))
+        return lambda night: counted(plan, found(night))
+    load_facts(spark, home, plan, batch)
+    tables = {name: totalled(rows, schema_of(plan, name)) for name, rows in summed(spark, plan).items()}
+    return lambda night: {name: _on(rows, night) for name, rows in tables.items()}
+
+
+def _on(rows: pa.Table, night: dt.date) -> pa.Table:
+    """Those of a night, of rows by arrival."""
+    arrival = rows["arrival_date"].to_numpy()
+    first, after = np.searchsorted(arrival, np.array([night, night + dt.timedelta(days=1)], arrival.dtype))
+    return rows.slice(first, after - first)

@@ -64,9 +64,8 @@ def load_facts(engine: sql.Engine, home: Home, plan: Plan, nights: Sequence[dt.d
     predictions = [home.lake_file(model, "predictions", night) for night in nights]
     label_files = [home.lake_file(model, "label_facts", night) for night in nights]
     engine.keep("label_facts", f"select * from {engine.scan(label_files)}")
-    about = [night for (night,) in engine.rows("select distinct prediction_arrival_date from label_facts order by 1")]
-    let_go = home.lake_nights(model, "predictions").let_go(about)
-    about = [night for night in about if night not in let_go]
+    told = engine.rows("select distinct prediction_arrival_date from label_facts order by 1")
+    about = home.lake_nights(model, "predictions").kept(night for (night,) in told)
     stored = [sql.name(column) for column in stored_columns(spec, schema)]
     columns = ", ".join(stored)
     segments = "".join(f", {of} as segment_{i}" for i, of in enumerate(segment_columns(spec, schema, plan.admitted)))

@@ -70,6 +70,9 @@ Task = Literal["binary", "multiclass", "regression"]
 Mode = Literal["off", "approve", "auto"]
 Engine = Literal["duckdb", "spark"]
 
+ONBOARDING_NIGHTS = 28
+"""Without reference data, the first nights that arrived are the reference."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
@@ -318,7 +321,7 @@ class ModelSpec(SpecModel):
     labels: LabelsSpec | None = Field(None, description="The labels; without them performance can't be measured.")
     features: FeaturesSpec = Field(FeaturesSpec(), description="The features; default: inferred from the data.")
     reference: ReferenceSpec | None = Field(
-        None, description="What drift is measured against; default: the first 28 days that arrived."
+        None, description=f"What drift is measured against; default: the first {ONBOARDING_NIGHTS} days that arrived."
     )
     positive_class: ClassName = Field("1", description="binary: the class that `score` is the probability of.")
     threshold: Threshold = Field([0.5], description="binary: operating point, or several, ascending.")

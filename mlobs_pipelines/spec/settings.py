@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.spec.errors import Problem, SpecError
 from mlobs_pipelines.spec.load import parse_document, read_text, shown_path
-from mlobs_pipelines.spec.model import Engine, ModelSpec, SpecModel
+from mlobs_pipelines.spec.model import ONBOARDING_NIGHTS, Engine, ModelSpec, SpecModel
 from mlobs_pipelines.spec.retention import Retention
 from mlobs_pipelines.spec.values import Duration, WholeDays, format_duration
 
@@ -22,9 +22,6 @@ FILE = "mlobs.yaml"
 STORAGE_VARIABLE = "MLOBS_STORAGE"
 
 LONGEST_MONTH = timedelta(days=31)
-REFERENCE = timedelta(days=28)
-"""Without reference data, so many days are the reference."""
-
 _URL = re.compile(r"[a-z][a-z0-9+.\-]*://\S+")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _TEXTS = ("key", "secret", "token", "password", "account_name", "account_key", "username")
@@ -83,7 +80,9 @@ class HomeSettings(SpecModel):
         stated = timedelta(days=spec.maturity_days + max(spec.monitors.window_days))
         concluded = max(self.compact_after + LONGEST_MONTH, stated)
         for table, length in found.items():
-            least = {"quarantine": timedelta(days=1), "predictions": stated + REFERENCE}.get(table, concluded)
+            least = {"quarantine": timedelta(days=1), "predictions": stated + timedelta(days=ONBOARDING_NIGHTS)}.get(
+                table, concluded
+            )
             if length < least:
                 file = f"{spec.model}.yaml" if table in spec.retention else FILE
                 raise UserError(

@@ -109,6 +109,7 @@ class Nights:
 
     def relation(self, wanted: Iterable[dt.date]) -> str | None:
         """SQL, for the embedded engine, for the rows of some nights, columns matched by name; None: it has none of them."""
+        from mlobs_pipelines.engine import sql
         from mlobs_pipelines.engine.duckdb import scan
 
         files = self.files(wanted)
@@ -116,7 +117,7 @@ class Nights:
         months = list(dict.fromkeys(part.path for part in files if part.nights))
         parts = [scan(own)] if own else []
         if months:
-            dates = ", ".join(f"date '{night}'" for part in files for night in part.nights)
+            dates = sql.dates(night for part in files for night in part.nights)
             parts.append(f"(select * from {scan(months)} where {self.column} in ({dates}))")
         return f"(from {' union all by name from '.join(parts)})" if len(parts) > 1 else parts[0] if parts else None
 
@@ -154,6 +155,12 @@ class Nights:
                 if newest := _let_go(str(path), told(path.stat())):
                     found[night] = newest
         return found
+
+    def kept(self, wanted: Iterable[dt.date]) -> list[dt.date]:
+        """Some nights without those whose rows were let go of, in their order."""
+        nights = list(wanted)
+        gone = self.let_go(nights)
+        return [night for night in nights if night not in gone]
 
     def states(self) -> dict[dt.date, str]:
         """What tells of each night that its rows are still the same: folded into its month's file they are."""

@@ -19,15 +19,12 @@ from mlobs_pipelines.ingest.let_go import KEPT
 from mlobs_pipelines.orchestration import behind
 from mlobs_pipelines.orchestration.maintain import maintain_model
 from mlobs_pipelines.orchestration.run import rebuild_model, run_model
-from mlobs_pipelines.spec.load import load_spec
-from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest, lake
 from tests.orchestration.conftest import SPEC, write_day
-from tests.orchestration.test_maintain import maintain
+from tests.orchestration.maintenance import MODEL, copied, maintain, spec_of
 from tests.processes import Child
 
-MODEL = "card_fraud"
 NIGHTS = [dt.date(2026, 1, 26) + dt.timedelta(days=i) for i in range(9)]
 NEWEST = dt.date(2026, 3, 20)
 NEXT = NEWEST + dt.timedelta(days=1)
@@ -36,10 +33,6 @@ CORRECTED, CORRECTED_LATE = NIGHTS[1], NIGHTS[2]
 """Days of which labels are corrected: on the eighth night, and on the night after the newest."""
 
 pytestmark = pytest.mark.slow
-
-
-def spec_of(home: Home) -> ModelSpec:
-    return load_spec(home.spec_file(MODEL))
 
 
 def correct(home: Home, day: dt.date, at: dt.date) -> None:
@@ -71,12 +64,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def home(ran: Home, tmp_path: Path) -> Home:
-    return Home(Path(shutil.copytree(ran.root, tmp_path / "home")))
+    return copied(ran, tmp_path / "home")
 
 
 @pytest.fixture
 def untouched(ran: Home, tmp_path: Path) -> Home:
-    return Home(Path(shutil.copytree(ran.root, tmp_path / "untouched")))
+    return copied(ran, tmp_path / "untouched")
 
 
 def rows_of(home: Home, night: dt.date) -> pl.DataFrame:

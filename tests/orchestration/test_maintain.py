@@ -22,26 +22,20 @@ from mlobs_pipelines.orchestration.maintain import maintain_model
 from mlobs_pipelines.orchestration.partitions import first_night
 from mlobs_pipelines.orchestration.run import rebuild_model, run_model
 from mlobs_pipelines.report.read import Results
-from mlobs_pipelines.spec.load import load_spec
-from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.compaction import LAKE_TABLES as COMPACTED
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.lock import exclusive
 from mlobs_pipelines.store.read import digest
+from mlobs_pipelines.store.results import publish
 from tests.orchestration.conftest import SPEC, write_day
+from tests.orchestration.maintenance import MODEL, answers, copied, maintain, spec_of
 from tests.processes import Child
 
-MODEL = "card_fraud"
 NIGHTS = [dt.date(2026, 1, 26) + dt.timedelta(days=i) for i in range(14)]
 GAP = NIGHTS[1]
 JANUARY, FEBRUARY = [n for n in NIGHTS if n.month == 1], [n for n in NIGHTS if n.month == 2]
-TABLES = ("metrics", "known_metrics", "latest_metrics", "model_health", "signals", "incidents", "causes", "runs")
 
 pytestmark = pytest.mark.slow
-
-
-def spec_of(home: Home) -> ModelSpec:
-    return load_spec(home.spec_file(MODEL))
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +60,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def home(ran: Home, tmp_path: Path) -> Home:
     """The same, in a place of its own, whose snapshot knows its files."""
-    home = Home(tmp_path / "home")
-    shutil.copytree(ran.root, home.root)
-    store_again(home)
-    return home
-
-
-def store_again(home: Home) -> None:
-    from mlobs_pipelines.store.results import publish
-
-    publish(home)
-
-
-def answers(home: Home) -> dict[str, str]:
-    return {table: store.query(home, f"select * from {table} order by all").write_json() for table in TABLES}
+    return copied(ran, tmp_path / "home")
 
 
 def own_files(home: Home, nights: list[dt.date]) -> dict[str, int]:
@@ -92,26 +73,6 @@ def own_files(home: Home, nights: list[dt.date]) -> dict[str, int]:
         )
         for folder in folders
     }
-
-
-def maintain(root: Path, dies_at: int = 0) -> int:
-    """Maintain a home, and die at the n-th rename or removal of a file; gives how many there were."""
-    deeds = 0
-
-    def counted(deed):
-        def do(self, *given, **more):
-            nonlocal deeds
-            deeds += self.suffix in (".parquet", ".draft") and (deed.__name__ != "unlink" or self.exists())
-            if deeds == dies_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return deed(self, *given, **more)
-
-        return do
-
-    for name in ("replace", "unlink"):
-        setattr(Path, name, counted(getattr(Path, name)))
-    maintain_model(Home(root), spec_of(Home(root)))
-    return deeds
 
 
 def test_a_compacted_month_has_the_same_digest_and_every_question_the_same_answer(home: Home) -> None:
@@ -133,7 +94,7 @@ def test_a_compacted_month_has_the_same_digest_and_every_question_the_same_answe
     assert store.metrics(home).equals(numbers)
     assert store.lake(home, MODEL, "feature_profile").equals(profile)
     home.results.unlink()
-    store_again(home)
+    publish(home)
     assert answers(home) == asked, "made from nothing"
     assert not maintain_model(home, spec_of(home)).compacted
 

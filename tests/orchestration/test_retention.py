@@ -19,16 +19,13 @@ from mlobs_pipelines.orchestration.due import first_unfinished, nights_due
 from mlobs_pipelines.orchestration.maintain import maintain_model
 from mlobs_pipelines.orchestration.run import rebuild_model, run_model
 from mlobs_pipelines.report.read import Results
-from mlobs_pipelines.spec.load import load_spec
-from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
 from mlobs_pipelines.store.results import publish
 from tests.orchestration.conftest import SPEC, write_day
-from tests.orchestration.test_maintain import answers, maintain
+from tests.orchestration.maintenance import MODEL, answers, copied, maintain, spec_of
 from tests.processes import Child
 
-MODEL = "card_fraud"
 NIGHTS = [dt.date(2026, 1, 26) + dt.timedelta(days=i) for i in range(8)]
 NEWEST = dt.date(2026, 3, 20)
 SINCE = dt.date(2026, 1, 30)
@@ -36,10 +33,6 @@ SINCE = dt.date(2026, 1, 30)
 DAYS = (NEWEST - SINCE).days + 1
 
 pytestmark = pytest.mark.slow
-
-
-def spec_of(home: Home) -> ModelSpec:
-    return load_spec(home.spec_file(MODEL))
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +54,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def home(ran: Home, tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
-    shutil.copytree(ran.root, home.root)
-    publish(home)
-    return home
+    return copied(ran, tmp_path / "home")
 
 
 def told_on(home: Home, night: dt.date) -> int:

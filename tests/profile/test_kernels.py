@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.profile.cells import compact
-from mlobs_pipelines.profile.kernels import Binner, add_rows, add_values
+from mlobs_pipelines.profile.kernels import Binner, add_rows, add_values, folded, occurring
 from mlobs_pipelines.tasks.base import OCTAVE_BINS, ZERO, octave_bin
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -149,3 +149,18 @@ def test_logarithmic_bins_begin_on_their_edges():
     assert found[: len(k)].tolist() == k.tolist()
     assert found[len(k) : 2 * len(k)].tolist() == (k - 1).tolist()
     assert found[-4:].tolist() == [ZERO, ZERO, OCTAVE_BINS[2], OCTAVE_BINS[-1]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 5), st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32))
+def test_sums_by_fewer_cells_and_bins_lose_nothing_and_only_those_that_occur_are_told(cells, width, sums, seed):
+    rng = np.random.default_rng(seed)
+    total = rng.integers(-1, 2, (cells, width, sums)) * rng.integers(0, 2, (cells, width, 1))
+    cell, bins = rng.integers(0, 3, cells).astype(np.intp), rng.integers(0, 2, width).astype(np.int32)
+    expected = np.zeros((3, 2, sums), np.int64)
+    np.add.at(expected, np.ix_(cell, bins), total)
+    fewer = folded(total, cell, bins, 3, 2)
+    assert (fewer == expected).all()
+    at, number, found = occurring(fewer)
+    assert list(zip(at, number, strict=True)) == list(zip(*np.nonzero(expected.any(axis=2)), strict=True))
+    assert (found == expected[at, number].T).all()
