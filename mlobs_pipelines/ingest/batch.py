@@ -12,9 +12,11 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import Error, scan
-from mlobs_pipelines.ingest import duplicates, keys, quarantine
+from mlobs_pipelines.ingest import arrays, duplicates, keys, quarantine
 from mlobs_pipelines.ingest.accepted import publish, stage
 from mlobs_pipelines.ingest.columns import label_columns, prediction_columns
 from mlobs_pipelines.ingest.conform import conform_labels, conform_predictions
@@ -135,7 +137,10 @@ class Batch:
 
         def look(part: Part) -> None:
             if rows := self._rows(source, part):
-                found.extend(self.work.engine.rows(f"select distinct night, file from {rows} where reason is null"))
+                one = len(part.files) == len(self.nights) == 1  # then its first accepted row says it all
+                held = "select night, file" if one else "select distinct night, file"
+                query = f"{held} from {rows} where reason is null{' limit 1' if one else ''}"
+                found.extend(self.work.engine.rows(query))
 
         if not self._parts(source, look):
             return False
@@ -300,6 +305,8 @@ class Batch:
     def _stage(self, source: Deliveries) -> bool:
         """Write the accepted rows below the run's own folder, night by night, straight from the delivered files."""
         engine, name = self.work.engine, source.source
+        if self._stage_arrays(source):
+            return True
         chosen = ", ".join("night as arrival_date" if n == "arrival_date" else sql.name(n) for n in self._columns(name))
         excluded = {row[0] for row in engine.rows(f"select distinct file from excluded_{name}")}
         accepted: list[str] = []
@@ -314,7 +321,7 @@ class Batch:
         if not accepted:
             return True
         try:
-            stage(engine, " union all ".join(accepted), self._folder / name, self.nights)
+            stage(engine, name, " union all ".join(accepted), self._folder, self.nights)
         except Error as error:
             broken = self._blame(
                 source,
@@ -325,6 +332,32 @@ class Batch:
                 raise IngestError(f"{name}.source: {damaged('any of its formats', error)}") from error
             return False
         return True
+
+    def _stage_arrays(self, source: Deliveries) -> bool:
+        """Write the accepted predictions of one night as arrays, where all its files can be taken so; else, and where one
+        is damaged, SQL has to do it, or to say why not."""
+        wanted = self._wanted(source)
+        rows = sum(sum(source.fact(file).rows.values()) for file, _, _ in wanted)
+        if source.source == "labels" or self._fields is None or len(self.nights) > 1 or not wanted:
+            return False
+        if len(wanted) > 1 and rows < len(wanted) * arrays.ROWS:  # many small files are read as one by SQL
+            return False
+        target = self._folder / "predictions" / f"night={self.first}" / "data_0.parquet"
+        target.parent.mkdir(parents=True)
+        try:
+            asked = [Asked(source.files.index(f), source.open(f), dates, unknown) for f, dates, unknown in wanted]
+            found = [
+                arrays.rows_of(self.work.engine, self.spec, self._fields, part, self.first, f"excluded_{source.source}")
+                for part in parts(asked, self.nights, one_by_one=True)
+            ]
+            files = [file for file in found if file]
+            if fit := len(files) == len(found):
+                arrays.write(self.work.engine, files, list(self._columns(source.source)), target)
+        except (arrays.UnfitError, UnreadableError, Error, pa.ArrowException, OSError):
+            fit = False
+        if not fit:
+            shutil.rmtree(self._folder / source.source)
+        return fit
 
     def _unchanged(self) -> bool:
         """Whether every file is still the one that was looked at first: a night is of one state of it, or without it."""

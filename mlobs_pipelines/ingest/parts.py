@@ -66,7 +66,12 @@ def _part(files: Sequence[Asked], nights: Collection[date]) -> Part:
     wanted = [f"file = {f.number} and ({f.wanted})" for f in files]
     return Part(
         tuple(f.number for f in files),
-        replace(files[0].opened, relation=f"({rows})", malformed=None),
+        replace(
+            files[0].opened,
+            relation=f"({rows})",
+            malformed=None,
+            parquet=files[0].opened.parquet if len(files) == 1 else None,
+        ),
         f"({' or '.join(wanted)})",
         any(not set(f.dates) <= set(nights) for f in files),
         tuple((f.number, f.opened.malformed) for f in files if f.unknown and f.opened.malformed),

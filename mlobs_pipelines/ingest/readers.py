@@ -64,12 +64,14 @@ class Opened:
     """A file ready to be queried: ``relation`` has each column under its ``at``, and ``line`` and ``ordinal`` BIGINT.
 
     ``ordinal`` tells the rows apart and is the same in every query of a run; ``line`` is what people are told.
-    ``malformed`` is a relation of line, reason, raw; ``None`` where there is no malformed line.
+    ``malformed`` is a relation of line, reason, raw; ``None`` where there is no malformed line. ``parquet`` is a file of
+    which each row is that of its place's ``ordinal``, with the columns as they are but those that are hidden.
     """
 
     columns: tuple[Column, ...]
     relation: str
     malformed: str | None = None
+    parquet: Path | None = None
 
     def column(self, name: str) -> Column | None:
         """The column of exactly this name."""
@@ -103,7 +105,7 @@ def read_parquet(engine: DuckDBEngine, path: Path, stage: Path, table: str | Non
         return _numbered_copy(engine, columns, f"{scan})", stage)
     rows = f"{scan}, file_row_number = true)"
     numbers = "cast(file_row_number + 1 as bigint) as line, file_row_number as ordinal"
-    return Opened(columns, f"(select {_aliased(columns)}{numbers} from {rows})")
+    return Opened(columns, f"(select {_aliased(columns)}{numbers} from {rows})", parquet=path)
 
 
 def _after(elements: list[tuple[Any, ...]], at: int) -> int:
