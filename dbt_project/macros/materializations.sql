@@ -30,7 +30,7 @@
   {%- set target_relation = this.incorporate(type='view') -%}
   {%- set file = env_var('MLOBS_FACTS', '') | replace("'", "''") -%}
   {%- set statement_of_model -%}
-    copy ({{ sql }}) to '{{ file }}' (format parquet, compression lz4_raw, dictionary_size_limit 8192);
+    copy ({{ sql }}) to '{{ file }}' (format parquet, compression zstd, compression_level 1, dictionary_size_limit 8192);
     create or replace view {{ target_relation }} as select * from read_parquet('{{ file }}')
   {%- endset -%}
   {{ return(materialized(target_relation, statement_of_model)) }}

@@ -5,7 +5,7 @@
 -- doubt. Two ids may share a number by chance, so those behind one that comes twice are compared themselves.
 with suspects as (
 
-    select number from {{ ids }} where predictions > 1
+    {{ repeated('number', ids ~ ' where predictions > 0') }}
 
     union
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlobs_pipelines.engine import dbt, sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, Error, scan
+from mlobs_pipelines.engine.duckdb import FOR_IDS, DuckDBEngine, Error, scan
 from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.join import spark
 from mlobs_pipelines.spec.model import ModelSpec
@@ -131,7 +131,7 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
                 engine.write(
                     f"select * from {scan([facts])} where arrival_date = {_date(night)}",
                     home.lake_file(spec.model, "label_facts", night),
-                    compression="lz4_raw",
+                    compression=FOR_IDS,
                 )
     except Error as error:
         raise JoinError(f"cannot read the label facts in {facts}: {_line(error)}; run the night again") from error

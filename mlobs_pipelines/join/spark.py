@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlobs_pipelines.engine import dbt, sql
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.engine.duckdb import FOR_IDS, DuckDBEngine, scan
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.files import write_text
 from mlobs_pipelines.store.layout import Home
@@ -67,7 +67,7 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date], working: Path
             engine.write(
                 f"select * from {rows} where arrival_date = date {sql.text(night.isoformat())}",
                 home.lake_file(spec.model, "label_facts", night),
-                compression="lz4_raw",
+                compression=FOR_IDS,
             )
     shutil.rmtree(folder, ignore_errors=True)
     return None

@@ -2,7 +2,7 @@
 
 -- Most ids have one event, a label or silence. These may have several: two labels tonight, one before, or a label where
 -- silence has spoken.
-select number from {{ ref('touched_ids') }} where labels > 1
+{{ repeated('number', ref('touched_ids') ~ ' where labels > 0') }}
 
 union
 
