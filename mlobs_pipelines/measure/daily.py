@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,20 +29,27 @@ def summed(key: Ints, size: int, columns: Mapping[str, Ints], rows: Ints | None 
         columns: what is summed.
         rows: each row's place in the columns; default: they run over the rows.
     """
+    found, total = adding_up(key, size)
+    return found, {name: total(x if rows is None else x[rows]) for name, x in columns.items()}
+
+
+def adding_up(key: Ints, size: int) -> tuple[Ints, Callable[[Ints], Ints]]:
+    """The distinct keys, ascending, and what gives for each the sum of a column over its rows; as for ``summed``."""
     if size > SPARSE * len(key):
         order = np.argsort(key)  # equal keys are added up: their order does not matter
-        ascending, taken = key[order], order if rows is None else rows[order]
+        ascending = key[order]
         first = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
-        return ascending[first], {name: np.add.reduceat(x[taken], first) for name, x in columns.items()}
+        return ascending[first], lambda x: np.add.reduceat(x[order], first)
     there = np.zeros(size, np.bool_)
     there[key] = True
     found = np.flatnonzero(there)
-    sums = {}
-    for name, x in columns.items():
+
+    def total(x: Ints) -> Ints:
         table = np.zeros(size, np.int64)
-        np.add.at(table, key, x if rows is None else x[rows])
-        sums[name] = table[found]
-    return found, sums
+        np.add.at(table, key, x)
+        return table[found]
+
+    return found, total
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import polars as pl
 
 from mlobs_pipelines.measure.daily import DailySums, summed
 from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
-from mlobs_pipelines.measure.known import united, without
+from mlobs_pipelines.measure.known import without
 from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
 from mlobs_pipelines.measure.rows import day_number
@@ -173,7 +173,7 @@ class History:
         """Encode the profiles, leaving out what no window of the nights can hold."""
         first, last = day_number(nights[0]), day_number(nights[-1])
         frames = [events(f) for f in (profiles.features, profiles.outputs, profiles.quality, profiles.traffic)]
-        nightly, frames[1] = without(frames[1], "bin"), united(frames[1], first, "bin")
+        nightly = without(frames[1], "bin") if profiles.nightly is None else events(profiles.nightly)
         groups = Groups.of(frames, intake_roles(profiles.intake))
         predicted, labeled = _earliest(frames[3], frames[1], first, last, max(spec.monitors.window_days))
         features, quality = (Coded.of(f, groups, predicted, last) for f in (frames[0], frames[2]))

@@ -6,13 +6,18 @@ measured ones only know that they are over.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 
-from mlobs_pipelines.measure.daily import summed
+from mlobs_pipelines.measure.daily import adding_up
 from mlobs_pipelines.measure.groups import Ints, run_starts
 
 ARRIVAL = "arrival_date"
+
+LEAST = 500_000
+"""Rows that wait to be added up together."""
 
 
 def united(frame: pl.DataFrame, first: int, by: str) -> pl.DataFrame:
@@ -34,14 +39,30 @@ def united(frame: pl.DataFrame, first: int, by: str) -> pl.DataFrame:
     number, heads = _numbered(early, [name for name in early.columns if name not in {*sums, ARRIVAL, by}])
     bins = early[by].to_numpy().astype(np.int64)
     low, width = int(bins.min()), int(bins.max() - bins.min()) + 1
-    columns = {name: early[name].fill_null(0).to_numpy() for name in sums}
-    found, totals = summed(number * width + (bins - low), heads.height * width, columns)
-    keys = heads[found // width].with_columns(
+    found, total = adding_up(number * width + (bins - low), heads.height * width)
+    known = heads[found // width].with_columns(
         pl.Series(by, found % width + low).cast(early.schema[by]),
         pl.lit(first - 1, pl.Int32).cast(pl.Date).alias(ARRIVAL),
-        **{name: pl.Series(total) for name, total in totals.items()},
+        # column by column: what is copied of one is gone before the next
+        **{name: pl.Series(total(early[name].fill_null(0).to_numpy())) for name in sums},
     )
-    return pl.concat([keys.select(frame.columns), frame.filter(~before)])
+    known = known.select(frame.columns)
+    return known if before.all() else pl.concat([known, frame.filter(~before)])
+
+
+def folded(frames: Iterable[pl.DataFrame], first: int, by: str) -> pl.DataFrame:
+    """Parts of a profile that arrived before a night, one after the other, as ``united`` makes them one.
+
+    No more is held at once than what they come to and as much again.
+    """
+    held: list[pl.DataFrame] = []
+    waiting = 0
+    for frame in frames:
+        held.append(frame)
+        waiting += frame.height if len(held) > 1 else 0
+        if waiting > max(held[0].height, LEAST):
+            held, waiting = [united(pl.concat(held, how="diagonal"), first, by)], 0
+    return united(pl.concat(held, how="diagonal"), first, by) if held else pl.DataFrame()
 
 
 def without(frame: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -77,6 +77,7 @@ def measure_nights(
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         measurer = _Measurer(profiles, spec, schema, bins, nights)
+    del profiles  # as tables they are no longer needed, and take more memory than all that follows
     for night in nights:
         with np.errstate(divide="ignore", invalid="ignore"):
             frame = measurer.night(night, run_id)

@@ -14,6 +14,9 @@ class Profiles:
     The first five carry ``arrival_date`` and ``event_date``; those of the reference do not use them. A table that has
     no rows may lack columns. Rows about event dates that no window of the measured nights holds may be left out:
     no number depends on them.
+
+    Of ``outputs``, by far the most rows that measuring reads, those that arrived before the measured nights may be
+    ``known.united``; then ``nightly`` has all of them as they came, added up over the bins.
     """
 
     features: pl.DataFrame
@@ -24,3 +27,4 @@ class Profiles:
     reference_features: pl.DataFrame
     reference_outputs: pl.DataFrame
     reference_quality: pl.DataFrame
+    nightly: pl.DataFrame | None = None

@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 
+import polars as pl
+
 from mlobs_pipelines.act.decide import decide as decide_night
 from mlobs_pipelines.engine import dbt
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
@@ -16,9 +18,10 @@ from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.judge.night import judge_night
 from mlobs_pipelines.measure.night import measure_nights
 from mlobs_pipelines.orchestration import behind
+from mlobs_pipelines.orchestration.memory import give_back
 from mlobs_pipelines.orchestration.pace import Pace
 from mlobs_pipelines.orchestration.past import Past
-from mlobs_pipelines.orchestration.profiles import load_profiles
+from mlobs_pipelines.orchestration.profiles import Inputs, ProfileReader
 from mlobs_pipelines.orchestration.unfinished import Unfinished, end
 from mlobs_pipelines.profile import kernels
 from mlobs_pipelines.profile.night import profile_nights
@@ -32,7 +35,7 @@ Progress = Callable[[str], None]
 TOGETHER = 7
 """Nights of a long run that are measured together: memory is bounded by them, not by the run. Fourteen took no less time."""
 
-COUNTED_TOGETHER = 4
+COUNTED_TOGETHER = 3
 """Nights that are profiled together; labels that came on each of them over weeks leave a profile for each of those days."""
 
 JUDGED = ("metrics", "signals", "causes", "incidents")
@@ -79,6 +82,7 @@ def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Pr
         profile_nights(home, spec, chunk)
         unfinished.note("profile", chunk)
         pace.tell(len(chunk))
+        give_back()
 
 
 def measure(
@@ -89,11 +93,10 @@ def measure(
     unfinished = _unfinished(home, spec, nights)
     left = unfinished.left("measure", affected)
     pace = Pace("measured", len(left), progress)
-    past = Past(home, spec)
+    past, profiles = Past(home, spec), ProfileReader(home, spec)
     written = {}
     for chunk in _chunks(left, TOGETHER):
-        inputs = load_profiles(home, spec, chunk)
-        for night, measured in measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, chunk, run_id):
+        for night, measured in _measured(spec, profiles.load(chunk), chunk, run_id):
             before, open_ = past.signals(night), past.incidents(night)
             found = judge_night(measured, before, open_, spec, night, past.profile_of(night))
             for table in JUDGED:
@@ -102,10 +105,18 @@ def measure(
             written[night] = measured.height
             unfinished.note("measure", [night])
             pace.tell(1)
+        give_back()
     behind.clear(home, spec.model)
     storage.end(home, spec.model, affected)
     end(home, spec.model)
     return written
+
+
+def _measured(
+    spec: ModelSpec, inputs: Inputs, nights: Sequence[dt.date], run_id: str
+) -> Iterator[tuple[dt.date, pl.DataFrame]]:
+    """Each night's metrics in turn; nobody holds the profiles any more once they are encoded."""
+    return measure_nights(inputs.profiles, spec, inputs.schema, inputs.bins, nights, run_id)
 
 
 def decide(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[str]:

@@ -11,7 +11,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.store.changes import Changes, Folder
 from mlobs_pipelines.store.layout import WATCH_TABLE, Home
-from mlobs_pipelines.store.marts import Marts, dates, of
+from mlobs_pipelines.store.marts import Marts, of
 from mlobs_pipelines.store.people import ABOUT_INCIDENTS, newest, with_people
 from mlobs_pipelines.store.tables import CAUSES, DECISIONS, INCIDENTS, TABLES
 
@@ -105,13 +105,14 @@ def _replace(
     if gone:
         own = f" and {OWN_ROWS[name]}" if name in OWN_ROWS else ""
         engine.run(
-            f"delete from {table} where {mine} and {stored.column} in ({dates(gone)}){own}; "
-            f"delete from warehouse.publishing.loaded where name = '{name}' and {mine} and night in ({dates(gone)})"
+            f"delete from {table} where {mine} and {stored.column} in ({sql.dates(gone)}){own}; "
+            f"delete from warehouse.publishing.loaded where name = '{name}' and {mine} and night in ({sql.dates(gone)})"
         )
     if new:
         names = ", ".join(TABLES["incidents" if name == WATCH_TABLE else name])
         states = ", ".join(
-            f"('{name}', {sql.text(model)}, date '{night}', {sql.text(state)})" for night, state in sorted(new.items())
+            f"('{name}', {sql.text(model)}, {sql.date(night)}, {sql.text(state)})"
+            for night, state in sorted(new.items())
         )
         engine.run(
             f"insert into {table} select {names} from {stored.relation(new)} where {mine}; "

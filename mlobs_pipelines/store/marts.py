@@ -33,7 +33,9 @@ NUMBER = ("model", "version", "role", "family", "metric", "subject", "segment", 
 """What identifies a row of ``latest_metrics``."""
 
 UNORDERED = 0.25
-"""Share of a model's last months in ``known_metrics`` that may lie in the order in which they came."""
+"""Share of a month that is over, in a model's ``known_metrics``, that may lie in the order in which it came."""
+
+MONTH = "cast(date_trunc('month', window_end) as date)"
 
 
 def definitions(home: Home, database: Path, working: Path) -> dict[str, str]:
@@ -78,7 +80,7 @@ class Marts:
         """Make the marts' tables, and keep their definitions."""
         engine.run(
             "create table warehouse.publishing.marts (mart varchar, definition varchar); "
-            "create table warehouse.publishing.unordered (model varchar, since date, rows bigint)"
+            "create table warehouse.publishing.ordered (model varchar, month date, as_of date)"
         )
         for mart, definition in found.items():
             engine.run(f"insert into warehouse.publishing.marts values ({sql.text(mart)}, {sql.text(definition)})")
@@ -88,12 +90,16 @@ class Marts:
         """Compute all marts of an empty database from all of its tables."""
         for mart in MARTS:  # the later ones read the earlier ones
             self._engine.run(f"delete from warehouse.{mart}; insert into warehouse.{mart} {self._definitions[mart]}")
+        self._engine.run(
+            "delete from warehouse.publishing.ordered; insert into warehouse.publishing.ordered "
+            f"select model, {MONTH}, max(as_of) from warehouse.known_metrics group by all"
+        )
 
     def note_changed(self, model: str, nights: Collection[dt.date]) -> None:
         """Before some nights' rows leave ``metrics``, and after others came: the windows that they are about change."""
         self._engine.run(
             f"insert into changed select distinct {', '.join(WINDOW)} from warehouse.metrics "
-            f"where {of([model])} and as_of in ({dates(nights)})"
+            f"where {of([model])} and as_of in ({sql.dates(nights)})"
         )
 
     def bring_numbers_up_to_date(self, model: str, came: Collection[dt.date], *, taken_back: bool) -> None:
@@ -104,7 +110,7 @@ class Marts:
             self._choose_latest(model)
             self._compute("version_comparison", {"known_metrics": _rows("known_metrics", of([model]))})
             self._put("version_comparison", of([model]))
-            self._keep_in_order(model, since)
+            self._keep_in_order(model, since, max(came, default=since))
         self._engine.run("delete from changed")
 
     def bring_health_up_to_date(self, models: Collection[str]) -> None:
@@ -115,11 +121,11 @@ class Marts:
             self._put("model_health", of(models))
 
     def _know(self, model: str, since: dt.date, came: Collection[dt.date], *, taken_back: bool) -> None:
-        windows = f"{of([model])} and window_end >= date '{since}' and {_among('changed', WINDOW)}"
+        windows = f"{of([model])} and window_end >= {sql.date(since)} and {_among('changed', WINDOW)}"
         if taken_back:
             said = _rows("metrics", windows)
         else:
-            new = _rows("metrics", f"{of([model])} and as_of in ({dates(came)})")
+            new = _rows("metrics", f"{of([model])} and as_of in ({sql.dates(came)})")
             said = f"select {', '.join(METRICS)} from ({_rows('known_metrics', windows)}) union all {new}"
         self._compute("known_metrics", {"metrics": said})
         self._put("known_metrics", windows)
@@ -138,26 +144,32 @@ class Marts:
             self._compute("latest_metrics", {"known_metrics": _rows("known_metrics", concerned)})
         self._put("latest_metrics", concerned)
 
-    def _keep_in_order(self, model: str, since: dt.date) -> None:
-        """Rows that came lie at the end of the table; put the months that they are about in order when they are many."""
-        notes = f"warehouse.publishing.unordered where {of([model])}"
-        self._engine.run(
-            "insert into warehouse.publishing.unordered "
-            f"select {sql.text(model)}, date '{since}', count(*) from new_known_metrics"
+    def _keep_in_order(self, model: str, since: dt.date, last: dt.date) -> None:
+        """Rows that came lie at the end of the table. A month is put in order when it is over, and again where much of it
+        was restated since: a row is moved about once, and a night moves no more than the months that are due."""
+        new = dict(self._engine.rows(f"select {MONTH}, count(*) from new_known_metrics group by all"))
+        known = (
+            f"select {MONTH} as month, as_of from warehouse.known_metrics where {of([model])} "
+            f"and window_end >= {sql.date(since.replace(day=1))} and window_end < {sql.date(last.replace(day=1))}"
         )
-        ((first, unordered),) = self._engine.rows(
-            f"select cast(date_trunc('month', min(since)) as date), sum(rows) from {notes}"
-        )
-        months = f"{of([model])} and window_end >= date '{first}'"
-        ((rows, new),) = self._engine.rows(
-            f"select count(*), (select count(*) from new_known_metrics) from warehouse.known_metrics where {months}"
-        )
-        if unordered > UNORDERED * rows:
-            if new < rows:  # else all of them came now, in order
-                known = f"select {', '.join(METRICS)} from ({_rows('known_metrics', months)})"
-                self._compute("known_metrics", {"metrics": known})
-                self._put("known_metrics", months)
-            self._engine.run(f"delete from {notes}")
+        for month, rows, as_of, unordered in self._engine.rows(
+            "select month, count(*), max(known.as_of), "
+            "count(*) filter (known.as_of > coalesce(ordered.as_of, date '-infinity')) "
+            f"from ({known}) as known left join (from warehouse.publishing.ordered where {of([model])}) as ordered "
+            "using (month) group by month"
+        ):
+            if unordered <= UNORDERED * rows:
+                continue
+            if new.get(month, 0) < rows:  # else all of them came now, in order
+                mine = f"{of([model])} and window_end between {sql.date(month)} and last_day({sql.date(month)})"
+                self._compute(
+                    "known_metrics", {"metrics": f"select {', '.join(METRICS)} from ({_rows('known_metrics', mine)})"}
+                )
+                self._put("known_metrics", mine)
+            self._engine.run(
+                f"delete from warehouse.publishing.ordered where {of([model])} and month = {sql.date(month)}; "
+                f"insert into warehouse.publishing.ordered values ({sql.text(model)}, {sql.date(month)}, {sql.date(as_of)})"
+            )
 
     def _compute(self, mart: str, inputs: Mapping[str, str]) -> None:
         """What the mart has of these inputs, aside, for they may be of the mart itself."""
@@ -185,8 +197,3 @@ def _same(columns: Collection[str]) -> str:
 def of(models: Collection[str]) -> str:
     """SQL for rows of some models."""
     return f"model in ({', '.join(map(sql.text, sorted(models)))})"
-
-
-def dates(nights: Collection[dt.date]) -> str:
-    """SQL for a list of dates."""
-    return ", ".join(f"date '{night}'" for night in sorted(nights))

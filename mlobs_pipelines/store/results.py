@@ -29,6 +29,9 @@ from mlobs_pipelines.store.marts import Marts, definitions
 BEHIND = 3
 """Nights that the back may lack; where it lacks more, after a backfill, a copy of the front is sooner up to date."""
 
+MEMORY = "1GB"
+"""What the engine takes where ``MLOBS_MEMORY`` does not say: of a file that it writes it keeps as much as it may, to no use."""
+
 
 class PublishError(UserError):
     """The snapshot could not be made; the store itself is untouched."""
@@ -171,7 +174,7 @@ def _sealed(engine: DuckDBEngine, file: Path) -> bool:
 @contextlib.contextmanager
 def _attached(home: Home, file: Path, *, read_only: bool = False) -> Iterator[DuckDBEngine]:
     """An engine with a database file attached under the name that dbt's models call it by."""
-    with DuckDBEngine(_working(home) / "spill") as engine:
+    with DuckDBEngine(_working(home) / "spill", memory=os.environ.get("MLOBS_MEMORY", MEMORY)) as engine:
         engine.run(f"attach {sql.text(str(file))} as warehouse{' (read_only)' if read_only else ''}")
         yield engine
         engine.run("checkpoint warehouse; detach warehouse" if not read_only else "detach warehouse")
