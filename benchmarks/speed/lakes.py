@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.speed.workload import FIRST, MODEL, Workload, write
+from mlobs_pipelines.engine.duckdb import FOR_IDS
 from mlobs_pipelines.ingest.accepted import COMPRESSION
 from mlobs_pipelines.profile.night import profile_nights
 from mlobs_pipelines.spec.load import load_spec
@@ -46,7 +47,8 @@ def _write_lake(home: Home, work: Workload) -> None:
         def copy(table: str, night: dt.date, query: str) -> None:
             path = home.lake_file(MODEL, table, night)
             path.parent.mkdir(parents=True, exist_ok=True)
-            engine.execute(f"copy ({query}) to '{path}' (format parquet, compression {COMPRESSION})")
+            compression = FOR_IDS if table == "label_facts" else COMPRESSION
+            engine.execute(f"copy ({query}) to '{path}' (format parquet, compression {compression})")
 
         values = "select * from (values ('device', 'd'), ('region', 'r')) v(field, letter), range({n}) r(i)"
         admitted = values.format(n=6)
