@@ -18,6 +18,7 @@ import pytest
 from mlobs_pipelines.store import storage
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.objects import ObjectStore
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ def server(**environment: str) -> Iterator[str]:
     """An S3 server on loopback; gives its address."""
     pytest.importorskip("s3fs")
     pytest.importorskip("moto")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,

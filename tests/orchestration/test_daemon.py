@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.store.layout import Home
+from tests.orchestration.dagster_dev import Dagster, dagster_dev
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 FIRST = dt.date(2026, 1, 1)
 DAYS = 31
 
@@ -46,37 +36,7 @@ mutation Backfill($params: LaunchBackfillParams!) {
 """
 RUN = "query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 RUNS = "query Runs($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status runs(limit: 9) { id status } } } }"
-LOCATIONS = """
-{ workspaceOrError { ... on Workspace { locationEntries {
-    name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }
-"""
 LINEAGE = "{ assetNodes { assetKey { path } dependencyKeys { path } } }"
-
-
-class Dagster:
-    """A webserver with its daemon, spoken to as its pages do."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/graphql"
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            document = json.load(answer)
-        assert "errors" not in document, document
-        return document["data"]
-
-    def until(self, look: Callable[[], bool], seconds: float, every: float = 0.5) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                if look():
-                    return
-            except OSError:
-                pass
-            time.sleep(every)
-        raise TimeoutError(f"not within {seconds} s")
 
 
 @pytest.fixture
@@ -84,49 +44,8 @@ def dagster(empty_home: Home, log_day: Callable[..., None], spec_text: str) -> I
     empty_home.spec_file("card_fraud").write_text(spec_text, encoding="utf-8")
     for i in range(DAYS):
         log_day(empty_home, FIRST + dt.timedelta(days=i))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = empty_home.root / "dagster.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "dagster",
-                "dev",
-                "--workspace",
-                "workspace.yaml",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "MLOBS_HOME": str(empty_home.root), "DAGSTER_HOME": str(dagster_home(empty_home))},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = Dagster(port)
-
-    def loaded() -> bool:
-        assert process.poll() is None, log.read_text()[-3000:]
-        (entry,) = server.ask(LOCATIONS)["workspaceOrError"]["locationEntries"]
-        error = entry["locationOrLoadError"] or {}
-        assert error.get("__typename") != "PythonError", error
-        return bool(entry["loadStatus"] == "LOADED")
-
-    try:
-        server.until(loaded, 120)
-        yield server
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with dagster_dev(empty_home) as running:
+        yield running
 
 
 def test_a_night_and_a_backfill_run_from_the_pages_own_api(dagster: Dagster, empty_home: Home) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +14,6 @@ import polars as pl
 import pytest
 
 from mlobs_pipelines.act.ledger import Ledger
-from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.orchestration.loop import loop_jobs, loop_sensors
 from mlobs_pipelines.orchestration.wiring import Wiring
 from mlobs_pipelines.registry import Registry
@@ -24,7 +21,7 @@ from mlobs_pipelines.store.journal import decisions, verify
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import query
 from tests.act.small_home import DAYS, FIRST, LAST, day, finish_night, give_version, spec_of, write_lake
-from tests.orchestration.test_daemon import LOCATIONS, Dagster
+from tests.orchestration.dagster_dev import dagster_dev
 from tests.registry.mlflow_store import Server, client_of
 
 
@@ -203,65 +200,35 @@ def test_with_a_real_daemon_a_version_made_by_hand_is_compared_and_a_tag_promote
     give_version(home, "b", server.uri)
     registry = Registry.open(home, spec)
     registry.set_alias("champion", "1")
-    dagster = Dagster(server.port + 1)
-    environment = {**os.environ, "MLOBS_HOME": str(home.root), "DAGSTER_HOME": str(dagster_home(home))}
-    command = [
-        "-m",
-        "dagster",
-        "dev",
-        "--workspace",
-        "workspace.yaml",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(server.port + 1),
-    ]
-    with (tmp_path / "log").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=Path(__file__).parents[2],
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
     try:
-        dagster.until(
-            lambda: dagster.ask(LOCATIONS)["workspaceOrError"]["locationEntries"][0]["loadStatus"] == "LOADED", 120
-        )
-        give_version(home, "a", server.uri, mlobs__trained_through=str(day(20)))
+        with dagster_dev(home) as dagster:
+            give_version(home, "a", server.uri, mlobs__trained_through=str(day(20)))
 
-        def status(decision_id: str) -> str:
-            row = Ledger(home, "m").find(decision_id)
-            return str(row["status"]) if row else ""
+            def status(decision_id: str) -> str:
+                row = Ledger(home, "m").find(decision_id)
+                return str(row["status"]) if row else ""
 
-        def dies_while(decision_id: str, at_it: tuple[str, ...]) -> None:
-            """Kill MLflow as soon as the loop is at it, let the loop meet a dead server, and bring it back."""
-            dagster.until(lambda: status(decision_id) in at_it, 180, every=0.05)
-            server.kill()
-            time.sleep(8)
+            def dies_while(decision_id: str, at_it: tuple[str, ...]) -> None:
+                """Kill MLflow as soon as the loop is at it, let the loop meet a dead server, and bring it back."""
+                dagster.until(lambda: status(decision_id) in at_it, 180, every=0.05)
+                server.kill()
+                time.sleep(8)
+                assert verify(home) == []
+                server.start()
+
+            dies_while("m:validate:2:1", ("approved", "running"))
+            dagster.until(lambda: status("m:promote:2:1") == "pending", 180)
+            client_of(server.uri).set_model_version_tag("m", "2", "mlobs.approve", "ann")
+            dies_while("m:promote:2:1", ("approved", "running"))
+            dagster.until(lambda: status("m:promote:2:1") == "done", 180)
+            assert registry.aliases() == {"champion": "2", "previous_champion": "1"}
+            dagster.until(lambda: query(home, "select * from comparisons").height > 0, 60)
+            log = decisions(home, "m")
+            assert sorted(log.filter(status="done")["decision_id"]) == ["m:promote:2:1", "m:validate:2:1"], "each once"
+            said = log.filter(~pl.col("reason").str.starts_with("Waits: "))
+            assert said.filter(action="promote")["status"].to_list()[:2] == ["pending", "approved"]
+            assert said.filter(action="promote", status="approved")["actor"].to_list() == ["mlflow:ann"]
             assert verify(home) == []
-            server.start()
-
-        dies_while("m:validate:2:1", ("approved", "running"))
-        dagster.until(lambda: status("m:promote:2:1") == "pending", 180)
-        client_of(server.uri).set_model_version_tag("m", "2", "mlobs.approve", "ann")
-        dies_while("m:promote:2:1", ("approved", "running"))
-        dagster.until(lambda: status("m:promote:2:1") == "done", 180)
-        assert registry.aliases() == {"champion": "2", "previous_champion": "1"}
-        dagster.until(lambda: query(home, "select * from comparisons").height > 0, 60)
-        log = decisions(home, "m")
-        assert sorted(log.filter(status="done")["decision_id"]) == ["m:promote:2:1", "m:validate:2:1"], "each once"
-        said = log.filter(~pl.col("reason").str.starts_with("Waits: "))
-        assert said.filter(action="promote")["status"].to_list()[:2] == ["pending", "approved"]
-        assert said.filter(action="promote", status="approved")["actor"].to_list() == ["mlflow:ann"]
-        assert verify(home) == []
-        assert [v.version for v in registry.versions()] == ["1", "2"]
+            assert [v.version for v in registry.versions()] == ["1", "2"]
     finally:
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
         server.kill()

@@ -17,6 +17,7 @@ from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.results import COLUMNS
 from mlobs_pipelines.store.tables import CAUSES, INCIDENTS, RUNS
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 NIGHT = dt.date(2026, 3, 10)
@@ -42,13 +43,13 @@ class Server:
     program: str
     log: Path
     answers: tuple[str, ...]
-    port: int = 0
+    port: int = field(default_factory=free_port)
     process: Any = None
 
     def start(self) -> Server:
         command = [sys.executable, str(HERE / self.program), str(self.log), str(self.port), *self.answers]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline())
+        self.process.stdout.readline()  # the port, when it listens
         return self
 
     def stop(self) -> None:
