@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ def octave_bin(column: str, x: str) -> list[sql.Stage]:
     below 2**-64 or from 2**65 on share the first or last octave's bins.
     """
     octave = f"{column}_octave"
-    roots = [2.0 ** (k / OCTAVE) for k in range(1, OCTAVE)]
+    roots = [float(Decimal(2) ** (Decimal(k) / OCTAVE)) for k in range(1, OCTAVE)]  # pow() differs between machines
     return [
         *sql.octave(octave, f"case when {x} > 0 then {x} end", most=FAR_OCTAVE),
         {
