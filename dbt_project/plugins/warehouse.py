@@ -16,9 +16,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     """``MLOBS_WAREHOUSE`` is the file, ``MLOBS_SPILL`` a folder for what does not fit into ``MLOBS_MEMORY``."""
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
-        config["memory_limit"] = (
-            os.environ.get("MLOBS_MEMORY") or "1800MB"
-        )  # and 2 GiB with all of dbt; ten million labels find their predictions in it
+        # 2 GiB with all of dbt; ten million labels find their predictions in it.
+        config["memory_limit"] = os.environ.get("MLOBS_MEMORY") or "1800MB"
         config["temp_directory"] = os.environ.get("MLOBS_SPILL", "")
 
     def configure_connection(self, conn: Any) -> None:

@@ -82,7 +82,7 @@ def matured_days(home: Home, spec: ModelSpec, as_of: dt.date) -> list[dt.date]:
     with rows_engine(home, spec, _spill(home, spec)) as engine:
         found = engine.rows(
             f"select distinct event_date from {engine.scan(files)} where role = 'production' and not failed "
-            f"and event_date <= date '{last}' order by 1"
+            f"and event_date <= {sql.date(last)} order by 1"
         )
     return [day for (day,) in found]
 
@@ -128,13 +128,13 @@ def matured_rows(
     }[spec.task]
     fields = ", ".join(f"{sql.name(f'f_{name}')} as {sql.name(name)}" for name in schema.fields)
     bad = [
-        f"(event_date between date '{p.first}' and date '{p.last}'"
+        f"(event_date between {sql.date(p.first)} and {sql.date(p.last)}"
         + "".join(f" and coalesce({condition}, false)" for condition in conditions(p.segment, schema.fields))
         + ")"
         for p in without
     ]
     kept = " and ".join(f"not {condition}" for condition in bad) or "true"
-    span = f"event_date between date '{first}' and date '{last}'"
+    span = f"event_date between {sql.date(first)} and {sql.date(last)}"
     with rows_engine(home, spec, _spill(home, spec)) as engine:
         query = f"""
             with ranked as (

@@ -66,7 +66,7 @@ def publish(
         labels[night] = _staged(engine, "labels", folder, night, label_columns(spec))
     values = SegmentValues(home, spec, engine, schema, predictions)
     for night in nights:
-        that = f"date {sql.text(night.isoformat())}"
+        that = sql.date(night)
         accepted = {"predictions": predictions[night]} | ({"labels": labels[night]} if spec.labels else {})
         tally = " union all ".join(_tally(source, that, file) for source, file in accepted.items())
         engine.run(f"create or replace temp table tally as {tally}")

@@ -23,7 +23,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.columns import prediction_columns
 from mlobs_pipelines.ingest.conform import conform_predictions
-from mlobs_pipelines.ingest.parts import Part, sql_date
+from mlobs_pipelines.ingest.parts import Part
 from mlobs_pipelines.ingest.readers import Opened
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.ingest.values import LONGEST_TEXT, type_class
@@ -68,7 +68,7 @@ def rows_of(
     if opened.parquet is None or not unconverted:
         return None
     left = replace(schema, fields={name: kind for name, kind in schema.fields.items() if name not in set(unconverted)})
-    columns = {name: sql.name(name) for name in prediction_columns(spec, left)} | {"arrival_date": sql_date(night)}
+    columns = {name: sql.name(name) for name in prediction_columns(spec, left)} | {"arrival_date": sql.date(night)}
     listed = ", ".join(f"{said} as {sql.name(name)}" for name, said in columns.items())
     others = (
         f"select {listed}, ordinal, coalesce(reason is null and {part.wanted}, false) as accepted "

@@ -21,7 +21,7 @@ from mlobs_pipelines.ingest.accepted import publish, stage
 from mlobs_pipelines.ingest.columns import label_columns, prediction_columns
 from mlobs_pipelines.ingest.conform import conform_labels, conform_predictions
 from mlobs_pipelines.ingest.deliveries import Deliveries
-from mlobs_pipelines.ingest.parts import Asked, Part, own_date_among, parts, sql_date, whole
+from mlobs_pipelines.ingest.parts import Asked, Part, own_date_among, parts, whole
 from mlobs_pipelines.ingest.readers import Opened, UnreadableError, damaged
 from mlobs_pipelines.ingest.schema import Schema, decide, differences, read_schema, write_schema
 from mlobs_pipelines.ingest.sources import Delivered, IngestError, unchanged
@@ -181,7 +181,7 @@ class Batch:
 
     def _night(self) -> str:
         """SQL for the night that takes a row: that of its own date, else the first (late rows, rows of unknown date)."""
-        return f"case when {own_date_among(self.nights)} then own_date else {sql_date(self.first)} end"
+        return f"case when {own_date_among(self.nights)} then own_date else {sql.date(self.first)} end"
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -273,7 +273,7 @@ class Batch:
             self.work.engine.run("create or replace temp table refused_before (digest varchar)")
 
     def _insert(self, rows: str) -> None:
-        self.work.engine.run(f"insert into candidates by name select {sql_date(self.first)} as night, * from ({rows})")
+        self.work.engine.run(f"insert into candidates by name select {sql.date(self.first)} as night, * from ({rows})")
 
     def _refuse(self, source: Deliveries, raw: str) -> None:
         """Write ``refused_<source>`` and, of the rows that were in already, ``repeated_<source>``."""

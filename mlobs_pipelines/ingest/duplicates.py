@@ -71,8 +71,7 @@ def _rivals(
         return here
     nobody = "cast(null as bigint) as candidate, cast(null as date) as night"
     if let_go:
-        nights = ", ".join(f"date '{night}'" for night in sorted(let_go))
-        content = f"case when arrival_date not in ({nights}) then {content} end"
+        content = f"case when arrival_date not in ({sql.dates(let_go)}) then {content} end"
     return f"{here} union all select {nobody}, {listed}, {content} as content from {lake} where {contested}"
 
 

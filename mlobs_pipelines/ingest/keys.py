@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.store.layout import Home
 
@@ -84,7 +85,7 @@ def _of_month(
     for night, file in zip(nights, files, strict=True):
         if not file.exists():
             lake = scan([home.lake_file(model, source, night)])
-            rows = f"select {number(source)} as number, date '{night}' as night from {lake}"
+            rows = f"select {number(source)} as number, {sql.date(night)} as night from {lake}"
             engine.write(rows, file, compression="uncompressed")
     if not over or len(files) == 1 or sum(file.stat().st_size for file in files) > MOST_PACKED:
         return files

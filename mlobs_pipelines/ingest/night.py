@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
 from mlobs_pipelines.ingest.batch import Batch
 from mlobs_pipelines.ingest.deliveries import Deliveries, remember, sources_of
@@ -121,7 +122,7 @@ def _rotated(home: Home, spec: ModelSpec, engine: DuckDBEngine, sources: Sequenc
     for source in sources:
         told = "available_at" if source.source == "labels" else "arrived_at"
         rows = scan([home.lake_file(spec.model, source.source, night)])
-        own = f"{day(told, spec.timezone)} = date '{night.isoformat()}'"
+        own = f"{day(told, spec.timezone)} = {sql.date(night)}"
         ((accepted,),) = engine.rows(f"select count(*) from {rows} where {own}")
         if sum(source.fact(f).rows.get(night.isoformat(), 0) for f in source.files) < accepted:
             return True

@@ -80,9 +80,4 @@ def _part(files: Sequence[Asked], nights: Collection[date]) -> Part:
 
 def own_date_among(dates: Collection[date]) -> str:
     """SQL for whether a row is of one of some dates."""
-    return f"own_date in ({', '.join(sql_date(d) for d in sorted(dates))})"
-
-
-def sql_date(day: date) -> str:
-    """SQL for a date."""
-    return f"date {sql.text(day.isoformat())}"
+    return f"own_date in ({sql.dates(dates)})"

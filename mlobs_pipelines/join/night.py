@@ -100,7 +100,7 @@ def reads_the_same(home: Home, spec: ModelSpec, before: Mapping[dt.date, str]) -
         for night, state in before.items():
             engine.run(
                 f"update warehouse.built_nights set files = {sql.text(_state(home, spec, night))} "
-                f"where arrival_date = {_date(night)} and files = {sql.text(state)}"
+                f"where arrival_date = {sql.date(night)} and files = {sql.text(state)}"
             )
 
 
@@ -129,7 +129,7 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
                 return
             for night in nights:
                 engine.write(
-                    f"select * from {scan([facts])} where arrival_date = {_date(night)}",
+                    f"select * from {scan([facts])} where arrival_date = {sql.date(night)}",
                     home.lake_file(spec.model, "label_facts", night),
                     compression=FOR_IDS,
                 )
@@ -156,7 +156,7 @@ def _write_run(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> bool:
         known = dict(engine.rows("select arrival_date, files from warehouse.built_nights"))
         wanted = [n for n in known.keys() | files.keys() if known.get(n) != files.get(n) or n in set(nights)]
         rows = ", ".join(
-            f"({_date(n)}, {sql.text(files[n])})" if n in files else f"({_date(n)}, null)" for n in sorted(wanted)
+            f"({sql.date(n)}, {sql.text(files[n])})" if n in files else f"({sql.date(n)}, null)" for n in sorted(wanted)
         )
         engine.run(
             "begin; "
@@ -245,10 +245,6 @@ def _files(home: Home, spec: ModelSpec) -> dict[str, str]:
 def _remove(file: Path) -> None:
     for path in (file, file.with_name(f"{file.name}.wal")):
         path.unlink(missing_ok=True)
-
-
-def _date(night: dt.date) -> str:
-    return f"date '{night.isoformat()}'"
 
 
 def _line(error: Exception) -> str:

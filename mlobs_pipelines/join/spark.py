@@ -65,7 +65,7 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date], working: Path
         rows = scan(sorted(facts.glob("*.parquet")))
         for night in nights:
             engine.write(
-                f"select * from {rows} where arrival_date = date {sql.text(night.isoformat())}",
+                f"select * from {rows} where arrival_date = {sql.date(night)}",
                 home.lake_file(spec.model, "label_facts", night),
                 compression=FOR_IDS,
             )
@@ -75,8 +75,7 @@ def export(home: Home, spec: ModelSpec, nights: Sequence[dt.date], working: Path
 
 def _dates(nights: Sequence[dt.date]) -> str:
     """SQL for the nights, a row each."""
-    listed = ", ".join(f"date '{night.isoformat()}'" for night in sorted(nights))
-    return f"select unnest(cast([{listed}] as date[])) as arrival_date"
+    return f"select unnest(cast([{sql.dates(nights)}] as date[])) as arrival_date"
 
 
 def join_folder(working: Path) -> Path:

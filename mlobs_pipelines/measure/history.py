@@ -16,8 +16,8 @@ from mlobs_pipelines.measure.groups import Groups, Ints, codes_of
 from mlobs_pipelines.measure.known import without
 from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
-from mlobs_pipelines.measure.rows import day_number
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.tables import day_number
 from mlobs_pipelines.tasks import Task, task_of
 from mlobs_pipelines.tasks.base import ABSENT, Seen, View
 

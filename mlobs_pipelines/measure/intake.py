@@ -11,9 +11,9 @@ import polars as pl
 
 from mlobs_pipelines.measure.groups import Ints
 from mlobs_pipelines.measure.history import Facts, column, days
-from mlobs_pipelines.measure.rows import EPOCH
 from mlobs_pipelines.measure.windows import Cells
 from mlobs_pipelines.statistics.intervals import Estimate, Floats, estimate, proportion
+from mlobs_pipelines.store.tables import EPOCH
 
 COUNTS = ("delivered", "duplicates", "quarantined")
 

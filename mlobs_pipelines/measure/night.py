@@ -17,7 +17,7 @@ from mlobs_pipelines.measure.layout import FeatureLayout
 from mlobs_pipelines.measure.profiles import Profiles
 from mlobs_pipelines.measure.quality import add_quality
 from mlobs_pipelines.measure.reference import Reference
-from mlobs_pipelines.measure.rows import MetricRows, day_number
+from mlobs_pipelines.measure.rows import MetricRows
 from mlobs_pipelines.measure.traffic import add_traffic
 from mlobs_pipelines.measure.windows import (
     FAIR_LABELS,
@@ -34,6 +34,7 @@ from mlobs_pipelines.measure.windows import (
     trailing,
 )
 from mlobs_pipelines.spec.model import ModelSpec
+from mlobs_pipelines.store.tables import day_number
 
 
 def measure_night(

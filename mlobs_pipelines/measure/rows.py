@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +15,6 @@ from mlobs_pipelines.store.tables import METRICS
 
 OK, PROVISIONAL, INSUFFICIENT = 0, 1, 2
 STATUSES = ["ok", "provisional", "insufficient_data"]
-EPOCH = dt.date(1970, 1, 1)
-
-
-def day_number(day: dt.date) -> int:
-    """Days since 1970-01-01."""
-    return (day - EPOCH).days
 
 
 class Words:

@@ -12,10 +12,10 @@ import polars as pl
 from mlobs_pipelines.ingest.schema import read_schema
 from mlobs_pipelines.measure.known import folded, without
 from mlobs_pipelines.measure.profiles import Profiles
-from mlobs_pipelines.measure.rows import day_number
 from mlobs_pipelines.profile.bins import read_bins
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.tables import day_number
 
 EARLY = dt.timedelta(days=2)
 """A prediction may be stamped up to a day, and a zone, after it arrived: files that much earlier are read too."""
@@ -116,11 +116,6 @@ class ProfileReader:
         self._earliest, self._until = earliest, first
         tonight = _rows(kept.frames(kept.between(first, wanted[-1])), about)
         return _together([self._known, tonight]), _together([self._nightly, without(tonight, "bin")])
-
-
-def load_profiles(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> Inputs:
-    """The profiles that the windows of the wanted nights rest on, of which nothing is kept."""
-    return ProfileReader(home, spec).load(wanted)
 
 
 def load_features(home: Home, model: str, first: dt.date, last: dt.date, night: dt.date) -> pl.DataFrame:

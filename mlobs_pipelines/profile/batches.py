@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
-from mlobs_pipelines.profile.cells import EPOCH, Coded, Names
+from mlobs_pipelines.profile.cells import Coded, Names
 from mlobs_pipelines.profile.kernels import Places
 from mlobs_pipelines.store.layout import Home
+from mlobs_pipelines.store.tables import day_number
 
 BATCH_ROWS = 100_000
 """Row groups of several files are read as one batch up to about so many rows."""
@@ -168,7 +169,7 @@ def _by_row_group(
     about = _about(_rows(files, nights, found), sum(part.rows for part in stored))
     label = found.column("label").combine_chunks()
     sign = found.column("sign").to_numpy()
-    only = np.broadcast_to(np.int32((told[0] - EPOCH).days), len(sign))
+    only = np.broadcast_to(np.int32(day_number(told[0])), len(sign))
     arrival = _days(found.column("arrival_date")) if len(told) > 1 else only
 
     def batch(parts: Sequence[Part], rows: Sequence[Places], at: Sequence[Numbers]) -> Batch:
@@ -199,7 +200,7 @@ def _by_row_group(
 def _rows(files: Sequence[Sequence[Part]], nights: Sequence[dt.date], found: pa.Table) -> list[Numbers]:
     """The row that each fact is about, piece by piece as facts were found; counted on over the files of all nights."""
     first = np.cumsum([0, *(sum(part.rows for part in file) for file in files)])
-    days = np.array([(night - EPOCH).days for night in nights])
+    days = np.array([day_number(night) for night in nights])
     if len(nights) == 1:
         return [piece.to_numpy() for piece in found.column("row").chunks]
     pieces = found.select(["night", "row"]).to_batches()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ MOST_JOINT = 64
 """Combinations of all segment fields' values up to which every row is counted once, and the cuts are sums of that."""
 OTHERS = ("(missing)", "(other)")
 SPARSE_RANGE = 1 << 21
-
-EPOCH = dt.date(1970, 1, 1)
 
 Cell = tuple[int, ...]
 """Arrival and event day since 1970-01-01, numbers of version and role, and of the value of each field of a grouping."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlobs_pipelines.profile.bins import INVALID, MISSING, UNSEEN
-from mlobs_pipelines.profile.cells import EPOCH, Cell, Coded, Grouping, by_cut, compact, groupings
+from mlobs_pipelines.profile.cells import Cell, Coded, Grouping, by_cut, compact, groupings
 from mlobs_pipelines.profile.kernels import Bins, Ints, Places, folded, occurring
+from mlobs_pipelines.store.tables import day_number
 
 MOST_BYTES = 256 * 2**20
 """Of a counter's arrays; beyond, what was counted is put aside as rows and counting begins anew."""
@@ -67,7 +68,7 @@ def by_arrival(found: Sequence[Rows]) -> Callable[[dt.date], list[Rows]]:
             arrival[id(rows.cells)] = np.array([cell[0] for cell in rows.cells], np.int64)
 
     def on(night: dt.date) -> list[Rows]:
-        day, some = (night - EPOCH).days, []
+        day, some = day_number(night), []
         for rows in found:
             mine = arrival[id(rows.cells)] == day
             if mine.all():

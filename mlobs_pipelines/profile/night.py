@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -39,6 +40,9 @@ CLUSTER_ROWS = 100_000_000
 
 Progress = Callable[[str], None]
 
+TablesOf = Callable[[dt.date], dict[str, pa.Table]]
+"""The profile tables of a night."""
+
 
 def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, progress: Progress | None = None) -> None:
     """Write every profile table of the nights, freezing the bins on the night that completes the reference.
@@ -59,9 +63,10 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
             todo = list(wanted)
         left = counted_for_good(engine, home, spec.model, todo)
         todo = [night for night in todo if night not in left]
+        tables_of = _counting(engine, spark, home, spec, schema, bins)
         done = 0
         for batch in _batches(home, spec.model, todo, CLUSTER_ROWS if spark else BATCH_ROWS):
-            _profile(engine, spark, home, spec, schema, bins, batch)
+            _publish(home, spec.model, batch, tables_of(batch))
             done += len(batch)
             if progress:
                 progress(f"profiled {done} of {len(todo)} nights")
@@ -192,47 +197,42 @@ def _frozen(
     return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
 
 
-def _profile(
+def _counting(
     engine: DuckDBEngine,
     spark: SparkEngine | None,
     home: Home,
     spec: ModelSpec,
     schema: Schema | None,
     bins: dict[str, Any] | None,
-    batch: Sequence[dt.date],
-) -> None:
-    """Write the profiles of some nights; whichever engine has counted, they are the same rows in the same order."""
-    tables_of = _tables(engine, spark, home, spec, schema, bins, batch)
+) -> Callable[[Sequence[dt.date]], TablesOf]:
+    """What counts the facts of some nights; whichever engine does, they give the same rows in the same order."""
+    if schema is None:
+        empty = {name: schema_of(None, name).empty_table() for name in COLUMNS}
+        return lambda _: lambda _: empty
+    plan = Plan(spec, schema, bins, admitted(home, spec, schema))
+
+    def embedded(nights: Sequence[dt.date]) -> TablesOf:
+        found = by_arrival(count(engine, home, plan, nights))
+        return lambda night: counted(plan, found(night))
+
+    def on(cluster: SparkEngine, nights: Sequence[dt.date]) -> TablesOf:
+        load_facts(cluster, home, plan, nights)
+        tables = {name: totalled(rows, schema_of(plan, name)) for name, rows in summed(cluster, plan).items()}
+        return lambda night: {name: _on(rows, night) for name, rows in tables.items()}
+
+    return embedded if spark is None else functools.partial(on, spark)
+
+
+def _publish(home: Home, model: str, nights: Sequence[dt.date], tables_of: TablesOf) -> None:
+    """Write the profiles of some nights."""
 
     def publish(night: dt.date) -> None:
         for table, rows in tables_of(night).items():
-            write(rows, home.lake_file(spec.model, table, night))
+            write(rows, home.lake_file(model, table, night))
 
     # To add rows up takes several times their memory: one night's for each worker.
     with ThreadPoolExecutor(workers()) as pool:
-        list(pool.map(publish, batch))
-
-
-def _tables(
-    engine: DuckDBEngine,
-    spark: SparkEngine | None,
-    home: Home,
-    spec: ModelSpec,
-    schema: Schema | None,
-    bins: dict[str, Any] | None,
-    batch: Sequence[dt.date],
-) -> Callable[[dt.date], dict[str, pa.Table]]:
-    """Counts the facts of some nights; what gives the profile tables of each."""
-    if schema is None:
-        empty = {name: schema_of(None, name).empty_table() for name in COLUMNS}
-        return lambda _: empty
-    plan = Plan(spec, schema, bins, admitted(home, spec, schema))
-    if spark is None:
-        found = by_arrival(count(engine, home, plan, batch))
-        return lambda night: counted(plan, found(night))
-    load_facts(spark, home, plan, batch)
-    tables = {name: totalled(rows, schema_of(plan, name)) for name, rows in summed(spark, plan).items()}
-    return lambda night: {name: _on(rows, night) for name, rows in tables.items()}
+        list(pool.map(publish, nights))
 
 
 def _on(rows: pa.Table, night: dt.date) -> pa.Table:

@@ -132,7 +132,7 @@ class Results:
             since: first end of a window.
         """
         length = f"and window_days = {days}" if days else ""
-        later = f"and window_end >= date '{since}'" if since else ""
+        later = f"and window_end >= {sql.date(since)}" if since else ""
         chosen = f"model = {sql.text(model)} {_chosen(where)} {length} {later}"
         return self.rows(
             f"select {', '.join(KEY)}, window_start, window_end, as_of, value, lower, upper, rows, labeled_rows, "
@@ -143,7 +143,7 @@ class Results:
         self, model: str, where: Mapping[str, str | Iterable[str]], *, since: dt.date | None = None
     ) -> list[Row]:
         """What numbers were on each night, and what was expected of them."""
-        later = f"and as_of >= date '{since}'" if since else ""
+        later = f"and as_of >= {sql.date(since)}" if since else ""
         return self.rows(
             f"select * from signals where model = {sql.text(model)} {_chosen(where)} {later} order by as_of"
         )

@@ -22,6 +22,7 @@ FILE = "mlobs.yaml"
 STORAGE_VARIABLE = "MLOBS_STORAGE"
 
 LONGEST_MONTH = timedelta(days=31)
+
 _URL = re.compile(r"[a-z][a-z0-9+.\-]*://\S+")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _TEXTS = ("key", "secret", "token", "password", "account_name", "account_key", "username")

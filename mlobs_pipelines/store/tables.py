@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import polars as pl
+
+EPOCH = dt.date(1970, 1, 1)
+"""Files and arrays say a date as the days since."""
+
+
+def day_number(day: dt.date) -> int:
+    """Days since 1970-01-01."""
+    return (day - EPOCH).days
+
 
 METRICS = pl.Schema(
     {

@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from mlobs_pipelines.measure.night import measure_night
-from mlobs_pipelines.orchestration.profiles import load_profiles
+from mlobs_pipelines.orchestration.profiles import ProfileReader
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.read import digest
@@ -71,7 +71,7 @@ def assert_as_of(root: Path) -> None:
     home = Home(root)
     spec = load_spec(home.spec_file(MODEL))
     nights = [dt.date(2026, 1, day) for day in range(1, 6)]
-    inputs = load_profiles(home, spec, nights)
+    inputs = ProfileReader(home, spec).load(nights)
     for night in nights:
         stored = pl.read_parquet(home.store_file("metrics", MODEL, night))
         run_id = stored["run_id"][0]

@@ -9,7 +9,7 @@ import polars as pl
 
 from mlobs_pipelines.measure.daily import summed
 from mlobs_pipelines.measure.known import united, without
-from mlobs_pipelines.measure.rows import day_number
+from mlobs_pipelines.store.tables import day_number
 
 FIRST = dt.date(2026, 1, 10)
 KEYS = ["event_date", "version", "segment", "bin"]

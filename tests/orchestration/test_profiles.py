@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from mlobs_pipelines.orchestration import profiles
-from mlobs_pipelines.orchestration.profiles import Inputs, ProfileReader, load_profiles
+from mlobs_pipelines.orchestration.profiles import Inputs, ProfileReader
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from tests.orchestration.conftest import FIRST
@@ -95,14 +95,14 @@ def as_known(inputs: Inputs, first: dt.date) -> tuple[pl.DataFrame, pl.DataFrame
 def test_nights_that_are_asked_for_one_after_the_other_rest_on_the_same_rows(home, model, chunks):
     reader = ProfileReader(home, model)
     for chunk in chunks:
-        after_others, alone = reader.load(chunk), load_profiles(home, model, chunk)
+        after_others, alone = reader.load(chunk), ProfileReader(home, model).load(chunk)
         for mine, other in zip(as_known(after_others, chunk[0]), as_known(alone, chunk[0]), strict=True):
             assert mine.equals(other)
 
 
 def test_what_came_before_a_night_is_added_up_and_none_of_it_is_lost(home, model):
     first = NIGHTS[33]
-    inputs = load_profiles(home, model, [first])
+    inputs = ProfileReader(home, model).load([first])
     earliest = first - dt.timedelta(days=21 + 7)  # about the earliest day a label came tonight: its longest window
     files = [pl.read_parquet(home.lake_file("card_fraud", "output_profile", night)) for night in NIGHTS[2:34]]
     stored = pl.concat(files).filter(pl.col("event_date") >= earliest)

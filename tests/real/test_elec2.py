@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from mlobs_pipelines.measure.night import measure_nights
-from mlobs_pipelines.orchestration.profiles import load_profiles
+from mlobs_pipelines.orchestration.profiles import ProfileReader
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.tables import METRICS_KEY
 from tests.real.logs import Log, prepare_elec2, prepare_elec2_last_label
@@ -69,7 +69,7 @@ def test_features_that_come_alive_are_one_incident_on_that_very_night(log: Log) 
 
 def test_what_was_said_on_a_night_is_what_is_now_said_as_of_that_night(log: Log) -> None:
     spec = load_spec(log.home.spec_file(log.model))
-    everything = load_profiles(log.home, spec, log.nights)
+    everything = ProfileReader(log.home, spec).load(log.nights)
     for night in (log.nights[2], log.nights[20], log.nights[-2]):
         ((_, now),) = measure_nights(everything.profiles, spec, everything.schema, everything.bins, [night], "run")
         assert_frame_equal(now, unjudged(metrics(log, night)), check_exact=True)

@@ -10,7 +10,7 @@ import pytest
 
 from mlobs_pipelines.measure.night import measure_night
 from mlobs_pipelines.orchestration import steps
-from mlobs_pipelines.orchestration.profiles import load_profiles
+from mlobs_pipelines.orchestration.profiles import ProfileReader
 from mlobs_pipelines.simulate.delivery import WorldFacts, write_world
 from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.store.layout import Home
@@ -60,7 +60,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     steps.ingest(home, spec, nights)
     steps.join(home, spec, nights)
     steps.profile(home, spec, nights)
-    inputs = load_profiles(home, spec, nights[-1:])
+    inputs = ProfileReader(home, spec).load(nights[-1:])
     measured = measure_night(inputs.profiles, spec, inputs.schema, inputs.bins, nights[-1], "run")
     delivered = pl.read_parquet(home.root / "data/predictions/*.parquet")
     good = (

@@ -198,6 +198,19 @@ def test_any_nights_in_any_order_rerun_removed_or_compacted_give_what_a_build_fr
         assert_frame_equal(shown[name], rows, check_exact=True)
 
 
+def test_the_windows_of_a_number_lie_together_though_they_came_night_by_night(home):
+    for end in range(20):
+        conclude_all(home, [number(end=end, subject=f"x{i:02}") for i in range(30)])
+        publish(home, [spec_of()])
+    ((rows, turns),) = store.query(
+        home,
+        "select count(*), count(*) filter (subject <> before) from "
+        "(select subject, lag(subject) over (order by rowid) as before from known_metrics)",
+    ).rows()
+    assert rows == 600
+    assert turns < rows / 2, "as they came, almost every row is of another number than the one before it"
+
+
 def test_the_windows_of_a_number_lie_together_when_their_month_is_over_and_when_much_of_it_was_restated(home):
     january, subjects = range(20, 31), [f"x{i:02}" for i in range(30)]
 

@@ -122,7 +122,8 @@ class _Writer:
         """Causes by rank, the newest row of each decision, and the id of the night's run."""
         model = sql.text(self.spec.model)
         causes = query(self.home, f"select * from causes where model = {model} order by incident_id, rank").to_dicts()
-        runs = query(self.home, f"select run_id from runs where model = {model} and arrival_date = date '{self.night}'")
+        tonight = f"model = {model} and arrival_date = {sql.date(self.night)}"
+        runs = query(self.home, f"select run_id from runs where {tonight}")
         log = decisions(self.home, self.spec.model).unique("decision_id", keep="last", maintain_order=True).to_dicts()
         return causes, log, str(runs["run_id"][0]) if runs.height else ""
 

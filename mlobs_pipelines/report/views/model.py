@@ -266,7 +266,7 @@ def _watched(results: Results, model: str, incidents: Sequence[Row], last: dt.da
     areas = " ".join(f"when {where} then '{name}'" for name, where in AREAS)
     rows = results.rows(
         f"select as_of, case {areas} end as area, count(value) as known, count(*) filter (breach) as off "
-        f"from signals where model = {sql.text(model)} and as_of > date '{last}' - {NIGHTS} group by all"
+        f"from signals where model = {sql.text(model)} and as_of > {sql.date(last)} - {NIGHTS} group by all"
     )
     seen = {(row["area"], row["as_of"]): row for row in rows}
     told = _told(incidents)
