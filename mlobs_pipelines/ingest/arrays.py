@@ -7,12 +7,13 @@ whether it is accepted. Where some value has to be noted beside its row, SQL wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,15 +32,19 @@ from mlobs_pipelines.spec.model import ModelSpec
 
 ROWS = 122_880
 """Rows that are read at once, and of a row group at least."""
+LEAST = 30_000
+"""Rows of a file on average, where there are several: many small ones are read as one by SQL."""
 _READ_AHEAD = 2**20
 """Bytes of a column that are read from the file at once."""
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _UNLIKE = ("prediction_id", "subject", "invalid_fields")
 """Columns of text that hardly repeats: a dictionary of it would be as long. It is packed tighter than the rest, for it can be."""
 
+Item = TypeVar("Item")
+
 
 class UnfitError(Exception):
-    """Some value of these columns is not as it would be stored."""
+    """Rows that SQL has to write: no column, or some value of one, is as it would be stored."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +61,18 @@ class Rows:
     excluded: pa.ChunkedArray
 
 
-def rows_of(
-    engine: DuckDBEngine, spec: ModelSpec, schema: Schema, part: Part, night: date, excluded: str
-) -> Rows | None:
-    """The rows of a part for one night; None where it is not one Parquet file with such columns.
+def rows_of(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, part: Part, night: date, excluded: str) -> Rows:
+    """The rows of a part for one night.
 
     ``excluded`` is a table of the rows, by file and ordinal, that are not accepted whatever they hold.
+
+    Raises:
+        UnfitError: it is not one Parquet file with columns that need no conversion.
     """
     opened = part.opened
     unconverted = _unconverted(opened, schema) if opened.parquet else []
     if opened.parquet is None or not unconverted:
-        return None
+        raise UnfitError("no column can be stored as it is")
     left = replace(schema, fields={name: kind for name, kind in schema.fields.items() if name not in set(unconverted)})
     columns = {name: sql.name(name) for name in prediction_columns(spec, left)} | {"arrival_date": sql.date(night)}
     listed = ", ".join(f"{said} as {sql.name(name)}" for name, said in columns.items())
@@ -95,25 +101,36 @@ def _unconverted(opened: Opened, schema: Schema) -> list[str]:
     return found
 
 
-def write(engine: DuckDBEngine, files: Sequence[Rows], columns: Sequence[str], target: Path) -> None:
-    """Write the accepted rows of some files as one, with the lake's ``columns``; nothing where there are none.
+def write(engine: DuckDBEngine, wanted: Mapping[Path, Sequence[Rows]], columns: Sequence[str]) -> None:
+    """Write the accepted rows of some files to each target, with the lake's ``columns``; none where there are no rows.
 
     Raises:
         UnfitError: a value has to be noted: infinite, or longer than text may be.
         ArrowException, OSError: a file is damaged, or there is no room.
     """
-    groups = _row_groups(table for file in files for table in _accepted(engine, file, columns))
-    writer = None
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(next, groups, None)
-        try:
-            while (group := coming.result()) is not None:
-                coming = ahead.submit(next, groups, None)
-                writer = writer or _writer(target, group.schema)
-                writer.write_table(group)
-        finally:
-            if writer:
-                writer.close()
+    groups = (
+        (target, group)
+        for target, files in wanted.items()
+        for group in _row_groups(table for file in files for table in _accepted(engine, file, columns))
+    )
+    writing: Path | None = None
+    with ExitStack() as writers:
+        for target, group in _ahead(groups):
+            if target != writing:
+                writers.close()
+                target.parent.mkdir(parents=True)
+                writer = writers.enter_context(_writer(target, group.schema))
+                writing = target
+            writer.write_table(group)
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each made while the one before it is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def _writer(target: Path, schema: pa.Schema) -> pq.ParquetWriter:

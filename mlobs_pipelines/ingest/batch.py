@@ -334,30 +334,33 @@ class Batch:
         return True
 
     def _stage_arrays(self, source: Deliveries) -> bool:
-        """Write the accepted predictions of one night as arrays, where all its files can be taken so; else, and where one
-        is damaged, SQL has to do it, or to say why not."""
+        """Write the accepted predictions as arrays where all files can be taken so; else, and where one is damaged, SQL
+        has to do it, or to say why not."""
+        if source.source == "labels" or self._fields is None:
+            return False
         wanted = self._wanted(source)
         rows = sum(sum(source.fact(file).rows.values()) for file, _, _ in wanted)
-        if source.source == "labels" or self._fields is None or len(self.nights) > 1 or not wanted:
+        if not wanted or (len(wanted) > 1 and rows < len(wanted) * arrays.LEAST):
             return False
-        if len(wanted) > 1 and rows < len(wanted) * arrays.ROWS:  # many small files are read as one by SQL
-            return False
-        target = self._folder / "predictions" / f"night={self.first}" / "data_0.parquet"
-        target.parent.mkdir(parents=True)
+        found: dict[Path, list[arrays.Rows]] = {}
+        excluded = f"excluded_{source.source}"
         try:
-            asked = [Asked(source.files.index(f), source.open(f), dates, unknown) for f, dates, unknown in wanted]
-            found = [
-                arrays.rows_of(self.work.engine, self.spec, self._fields, part, self.first, f"excluded_{source.source}")
-                for part in parts(asked, self.nights, one_by_one=True)
-            ]
-            files = [file for file in found if file]
-            if fit := len(files) == len(found):
-                arrays.write(self.work.engine, files, list(self._columns(source.source)), target)
+            for file, dates, unknown in wanted:
+                nights = {n if n in self.nights else self.first for n in dates} | ({self.first} if unknown else set())
+                if len(nights) > 1:  # each of them would read the file again
+                    return False
+                (night,) = nights
+                asked = Asked(source.files.index(file), source.open(file), dates, unknown)
+                (part,) = parts([asked], self.nights, one_by_one=True)
+                target = self._folder / source.source / f"night={night}" / "data_0.parquet"
+                found.setdefault(target, []).append(
+                    arrays.rows_of(self.work.engine, self.spec, self._fields, part, night, excluded)
+                )
+            arrays.write(self.work.engine, found, list(self._columns(source.source)))
         except (arrays.UnfitError, UnreadableError, Error, pa.ArrowException, OSError):
-            fit = False
-        if not fit:
-            shutil.rmtree(self._folder / source.source)
-        return fit
+            shutil.rmtree(self._folder / source.source, ignore_errors=True)
+            return False
+        return True
 
     def _unchanged(self) -> bool:
         """Whether every file is still the one that was looked at first: a night is of one state of it, or without it."""

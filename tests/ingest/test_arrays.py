@@ -65,9 +65,9 @@ def accepted(world: World) -> list[str]:
     return [repr(row) for row in world.rows("predictions")]
 
 
-def as_arrays(world: World) -> bool:
-    """Whether Arrow wrote the accepted predictions, not the engine."""
-    written = pq.read_metadata(world.home.lake_file("m", "predictions", dt.date.fromisoformat(NIGHT))).created_by
+def as_arrays(world: World, night: str = NIGHT) -> bool:
+    """Whether Arrow wrote a night's accepted predictions, not the engine."""
+    written = pq.read_metadata(world.home.lake_file("m", "predictions", dt.date.fromisoformat(night))).created_by
     return "arrow" in written
 
 
@@ -80,6 +80,37 @@ def test_columns_that_go_as_arrays_are_stored_as_sql_stores_them(tmp_path, monke
     assert len(accepted(by_sql)) not in (0, N)
     assert as_they_are.rows("intake") == by_sql.rows("intake")
     assert as_they_are.rows("segment_values") == by_sql.rows("segment_values")
+
+
+def test_nights_taken_in_together_are_stored_as_one_by_one(tmp_path, monkeypatch):
+    first, *others = nights = [f"2024-01-0{i}" for i in (1, 2, 3)]
+
+    def of(night: str, name: str) -> pa.Table:
+        times = [dt.datetime.fromisoformat(night) + dt.timedelta(minutes=i) for i in range(N)]
+        ids = [f"{name}-{i if i % 13 else 0}" for i in range(N)]
+        return delivered(id=ids, t=pa.array(times, pa.timestamp("us")))
+
+    def world(name: str, *together: list[str]) -> World:
+        made = World(tmp_path / name)
+        for night in nights:
+            made.put(f"p/{night}.parquet", of(night, night))
+        made.run(made.spec(features=FIELDS), first)
+        made.put("p/late.parquet", of(first, "late"))  # is the second night's
+        for some in together:
+            made.run(made.spec(features=FIELDS), *some)
+        return made
+
+    one_by_one, small = world("one by one", *([night] for night in others)), world("small", others)
+    monkeypatch.setattr(arrays, "LEAST", 50)
+    together = world("together", others)
+    assert all(as_arrays(together, night) and not as_arrays(small, night) for night in others)
+    assert accepted(together) == accepted(small) == accepted(one_by_one)
+    assert [len(together.rows("predictions", where=f"arrival_date = date '{night}'")) for night in nights] == [
+        88,
+        176,
+        88,
+    ]
+    assert together.rows("intake") == small.rows("intake") == one_by_one.rows("intake")
 
 
 @pytest.mark.parametrize(
