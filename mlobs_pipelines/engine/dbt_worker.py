@@ -51,6 +51,7 @@ def main() -> None:
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumuro_decoder
 
+    gc.freeze()  # nor is it to be looked through later
     gc.enable()
 
     def parsed(kept: str) -> Any:

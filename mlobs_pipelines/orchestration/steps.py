@@ -24,7 +24,7 @@ from mlobs_pipelines.orchestration.past import Past
 from mlobs_pipelines.orchestration.profiles import Inputs, ProfileReader
 from mlobs_pipelines.orchestration.unfinished import Unfinished, end
 from mlobs_pipelines.profile import kernels
-from mlobs_pipelines.profile.night import profile_nights
+from mlobs_pipelines.profile.night import profile_nights, together
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store import results, storage
 from mlobs_pipelines.store.files import published
@@ -34,9 +34,6 @@ Progress = Callable[[str], None]
 
 TOGETHER = 7
 """Nights of a long run that are measured together: memory is bounded by them, not by the run. Fourteen took no less time."""
-
-COUNTED_TOGETHER = 3
-"""Nights that are profiled together; labels that came on each of them over weeks leave a profile for each of those days."""
 
 JUDGED = ("metrics", "signals", "causes", "incidents")
 """Tables that a night's judgement writes; the last one is what the next night builds on."""
@@ -78,7 +75,7 @@ def profile(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Pr
     unfinished = _unfinished(home, spec, nights)
     left = unfinished.left("profile", affected)
     pace = Pace("profiled", len(left), progress)
-    for chunk in _chunks(left, COUNTED_TOGETHER):
+    for chunk in together(home, spec, left):
         profile_nights(home, spec, chunk)
         unfinished.note("profile", chunk)
         pace.tell(len(chunk))

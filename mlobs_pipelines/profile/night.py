@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,6 +36,9 @@ from mlobs_pipelines.tasks import task_of
 
 BATCH_ROWS = 1_000_000
 """Nights are profiled together up to about so many facts."""
+
+BATCH_DAYS = 140
+"""And of the embedded engine up to so many days that each night's facts are about: each leaves a profile, held till all are."""
 
 CLUSTER_ROWS = 100_000_000
 """The same where Spark counts: it holds them on many machines, and each statement takes its time to begin."""
@@ -65,7 +70,7 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
         todo = [night for night in todo if night not in left]
         tables_of = _counting(engine, spark, home, spec, schema, bins)
         done = 0
-        for batch in _batches(home, spec.model, todo, CLUSTER_ROWS if spark else BATCH_ROWS):
+        for batch in together(home, spec, todo):
             _publish(home, spec.model, batch, tables_of(batch))
             done += len(batch)
             if progress:
@@ -85,18 +90,27 @@ def counted_for_good(engine: DuckDBEngine, home: Home, model: str, nights: Seque
     return [night for night in nights if night in gone or night in rested]
 
 
-def _batches(home: Home, model: str, todo: Sequence[dt.date], most: int) -> Iterator[list[dt.date]]:
+def together(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> Iterator[list[dt.date]]:
+    """The nights, those that are profiled together as one list: as many as memory and the engine are made for."""
+    cluster = on_spark(home, spec)
+    rows, days = (CLUSTER_ROWS, math.inf) if cluster else (BATCH_ROWS, BATCH_DAYS)
+    files = [home.lake_nights(spec.model, table) for table in ("predictions", "label_facts")]
     batch: list[dt.date] = []
-    facts = 0
-    for night in todo:
-        size = sum(pq.read_metadata(home.lake_file(model, t, night)).num_rows for t in ("predictions", "label_facts"))
-        if batch and facts + size > most:
+    held, about = 0, 0
+    for night in nights:
+        facts = sum(pq.read_metadata(table.own(night)).num_rows for table in files)
+        of = 1 if cluster else 1 + _days(files[1].frames([night]))
+        if batch and (held + facts > rows or about + of > days):
             yield batch
-            batch, facts = [], 0
+            batch, held, about = [], 0, 0
         batch.append(night)
-        facts += size
+        held, about = held + facts, about + of
     if batch:
         yield batch
+
+
+def _days(rows: Sequence[pl.LazyFrame]) -> int:
+    return sum(part.select(pl.col("event_date").n_unique()).collect().item() for part in rows)
 
 
 def _freeze(

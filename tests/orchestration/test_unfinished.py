@@ -19,6 +19,10 @@ NIGHTS = [FIRST + dt.timedelta(days=i) for i in range(5)]
 pytestmark = pytest.mark.slow
 
 
+def by(many: int, nights: Sequence[dt.date]) -> list[Sequence[dt.date]]:
+    return [nights[first : first + many] for first in range(0, len(nights), many)]
+
+
 class Killed(BaseException):
     """What nothing catches, as nothing catches SIGKILL."""
 
@@ -26,7 +30,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "TOGETHER", 2)
-    monkeypatch.setattr(steps, "COUNTED_TOGETHER", 2)
+    monkeypatch.setattr(steps, "together", lambda home, spec, nights: by(2, nights))
 
 
 @pytest.fixture
@@ -135,7 +139,7 @@ def test_nights_in_parts_and_one_by_one_give_the_same(
     assert any(line.startswith("measured 3 of 5 nights, about") for line in told)
 
     monkeypatch.setattr(steps, "TOGETHER", 14)
-    monkeypatch.setattr(steps, "COUNTED_TOGETHER", 14)
+    monkeypatch.setattr(steps, "together", lambda home, spec, nights: by(14, nights))
     steps.run_nights(five_days, spec, NIGHTS)
     assert digest(five_days, spec.model) == in_parts
     for night in NIGHTS:

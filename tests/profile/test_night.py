@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -146,6 +147,32 @@ def test_nights_in_any_parts_again_and_on_one_thread_give_the_same_bits(world, t
         profile_nights(other, spec, [night(i) for i in part])
     profile_nights(other, spec, [night(NIGHTS - 1)])
     assert contents(other) == contents(home)
+
+
+@pytest.mark.parametrize(("most", "of"), [("BATCH_ROWS", "facts"), ("BATCH_DAYS", "days")])
+def test_nights_are_profiled_together_up_to_a_number_of_facts_and_of_days_that_they_are_about(
+    world, monkeypatch, most, of
+):
+    home, spec, rows, facts = world
+    nights = [night(i) for i in range(NIGHTS)]
+
+    def size(some):
+        told = facts.filter(pl.col("arrival_date").is_in(some))
+        if of == "facts":
+            return told.height + rows.filter(pl.col("arrival_date").is_in(some)).height
+        return len(some) + told.select("arrival_date", "event_date").n_unique()
+
+    limit = 3 * max(size([one]) for one in nights)
+    monkeypatch.setattr(profile_night, "BATCH_ROWS", 10**9)
+    monkeypatch.setattr(profile_night, "BATCH_DAYS", 10**9)
+    assert list(profile_night.together(home, spec, nights)) == [nights]
+    monkeypatch.setattr(profile_night, most, limit)
+    found = list(profile_night.together(home, spec, nights))
+    assert [one for some in found for one in some] == nights
+    assert all(size(some) <= limit for some in found)
+    assert all(size([*some, then[0]]) > limit for some, then in itertools.pairwise(found))
+    monkeypatch.setattr(profile_night, most, 1)
+    assert list(profile_night.together(home, spec, nights)) == [[one] for one in nights]
 
 
 def test_features_wait_for_the_reference_and_outputs_do_not(tmp_path: Path):
