@@ -8,12 +8,10 @@ whether it is accepted. Where some value has to be noted beside its row, SQL wri
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine import sql
+from mlobs_pipelines.engine.ahead import ahead
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.columns import prediction_columns
 from mlobs_pipelines.ingest.conform import conform_predictions
@@ -39,8 +38,6 @@ _READ_AHEAD = 2**20
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _UNLIKE = ("prediction_id", "subject", "invalid_fields")
 """Columns of text that hardly repeats: a dictionary of it would be as long. It is packed tighter than the rest, for it can be."""
-
-Item = TypeVar("Item")
 
 
 class UnfitError(Exception):
@@ -115,22 +112,13 @@ def write(engine: DuckDBEngine, wanted: Mapping[Path, Sequence[Rows]], columns: 
     )
     writing: Path | None = None
     with ExitStack() as writers:
-        for target, group in _ahead(groups):
+        for target, group in ahead(groups):
             if target != writing:
                 writers.close()
                 target.parent.mkdir(parents=True)
                 writer = writers.enter_context(_writer(target, group.schema))
                 writing = target
             writer.write_table(group)
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each made while the one before it is in use."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
 
 
 def _writer(target: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -83,19 +83,21 @@ class Batch:
         """The schema, where the nights are not before it was decided."""
         return self.schema if self.schema and self.nights[-1] >= self.schema.decided_on else None
 
-    def _wanted(self, source: Deliveries) -> list[tuple[Delivered, Collection[date], bool]]:
-        found = [
-            (f, *source.fact(f).wanted(self.nights, set(self.lake))) for f in source.files if not source.fact(f).error
-        ]
+    def _wanted(
+        self, source: Deliveries, nights: Collection[date] = ()
+    ) -> list[tuple[Delivered, Collection[date], bool]]:
+        """What ``nights``, by default all, must look at of each sound file: rows of which dates, and of unknown date."""
+        running = nights or self.nights
+        found = [(f, *source.fact(f).wanted(running, set(self.lake))) for f in source.files if not source.fact(f).error]
         return [(f, d, unknown) for f, d, unknown in found if d or unknown]
 
-    def _parts(self, source: Deliveries, do: Callable[[Part], None]) -> bool:
-        """Do something for all files that the nights must look at; False where one of them turned out to be unusable.
+    def _parts(self, source: Deliveries, do: Callable[[Part], None], nights: Collection[date] = ()) -> bool:
+        """Do something for all files that ``nights``, by default all, must look at; False where one turned out unusable.
 
         Where several fail together, each is looked at alone the next time: that tells which of them it was.
         """
         sound, asked = True, []
-        for file, dates, unknown in self._wanted(source):
+        for file, dates, unknown in self._wanted(source, nights):
             try:
                 asked.append(Asked(source.files.index(file), source.open(file), dates, unknown))
             except UnreadableError as error:
@@ -133,21 +135,24 @@ class Batch:
     def _decide_schema(self) -> bool:
         """Decide which fields are stored if some night has an accepted row; False where all is to be done again."""
         source = self.sources[0]
-        found: list[tuple[date, int]] = []
+        found: list[int] = []
 
         def look(part: Part) -> None:
             if rows := self._rows(source, part):
-                one = len(part.files) == len(self.nights) == 1  # then its first accepted row says it all
-                held = "select night, file" if one else "select distinct night, file"
+                one = len(part.files) == 1  # then its first accepted row says it all
+                held = "select file" if one else "select distinct file"
                 query = f"{held} from {rows} where reason is null{' limit 1' if one else ''}"
-                found.extend(self.work.engine.rows(query))
+                found.extend(number for (number,) in self.work.engine.rows(query))
 
-        if not self._parts(source, look):
-            return False
-        if not found:
+        night = self.first
+        for night in self.nights:
+            if not self._parts(source, look, [night]):
+                return False
+            if found:
+                break
+        else:
             return True
-        night = min(found)[0]
-        files = [source.files[number] for n, number in sorted(found) if n == night]
+        files = [source.files[number] for number in sorted(found)]
         try:
             self.schema = decide(self.work.engine, self.spec, [source.open(file) for file in files], night)
         except Error as error:

@@ -13,6 +13,7 @@ import polars as pl
 
 from mlobs_pipelines.act.decide import decide as decide_night
 from mlobs_pipelines.engine import dbt
+from mlobs_pipelines.engine.ahead import ahead
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
 from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.judge.night import judge_night
@@ -93,7 +94,7 @@ def measure(
     past, profiles = Past(home, spec), ProfileReader(home, spec)
     written = {}
     for chunk in _chunks(left, TOGETHER):
-        for night, measured in _measured(spec, profiles.load(chunk), chunk, run_id):
+        for night, measured in ahead(_measured(spec, profiles.load(chunk), chunk, run_id)):
             before, open_ = past.signals(night), past.incidents(night)
             found = judge_night(measured, before, open_, spec, night, past.profile_of(night))
             for table in JUDGED:
