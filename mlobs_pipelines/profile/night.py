@@ -92,6 +92,9 @@ def counted_for_good(engine: DuckDBEngine, home: Home, model: str, nights: Seque
 
 def together(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> Iterator[list[dt.date]]:
     """The nights, those that are profiled together as one list: as many as memory and the engine are made for."""
+    if len(nights) < 2:  # nothing to weigh, and to ask takes as long as to read a column
+        yield from ([night] for night in nights)
+        return
     cluster = on_spark(home, spec)
     rows, days = (CLUSTER_ROWS, math.inf) if cluster else (BATCH_ROWS, BATCH_DAYS)
     files = [home.lake_nights(spec.model, table) for table in ("predictions", "label_facts")]
