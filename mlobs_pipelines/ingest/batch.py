@@ -18,6 +18,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import Error, scan
 from mlobs_pipelines.ingest import arrays, duplicates, keys, quarantine
 from mlobs_pipelines.ingest.accepted import publish, stage
+from mlobs_pipelines.ingest.cache import taking
 from mlobs_pipelines.ingest.columns import label_columns, prediction_columns
 from mlobs_pipelines.ingest.conform import conform_labels, conform_predictions
 from mlobs_pipelines.ingest.deliveries import Deliveries
@@ -144,7 +145,6 @@ class Batch:
                 query = f"{held} from {rows} where reason is null{' limit 1' if one else ''}"
                 found.extend(number for (number,) in self.work.engine.rows(query))
 
-        night = self.first
         for night in self.nights:
             if not self._parts(source, look, [night]):
                 return False
@@ -351,7 +351,7 @@ class Batch:
         excluded = f"excluded_{source.source}"
         try:
             for file, dates, unknown in wanted:
-                nights = {n if n in self.nights else self.first for n in dates} | ({self.first} if unknown else set())
+                nights = {taking(day, self.nights) for day in dates} | ({self.first} if unknown else set())
                 if len(nights) > 1:  # each of them would read the file again
                     return False
                 (night,) = nights

@@ -51,13 +51,17 @@ class Facts:
 
     def took(self, dates: Iterable[date], unknown: bool, running: Collection[date]) -> Facts:
         """The same facts, with the night noted that took the rows of each date."""
-        first = min(running)
         taken = dict(self.taken)
         for d in dates:
-            taken[d.isoformat()] = (d if d in running else first).isoformat()
+            taken[d.isoformat()] = taking(d, running).isoformat()
         if unknown:
-            taken[UNKNOWN] = first.isoformat()
+            taken[UNKNOWN] = min(running).isoformat()
         return replace(self, taken=taken)
+
+
+def taking(day: date, running: Collection[date]) -> date:
+    """The one of the ``running`` nights that takes the rows of a date: its own, else the first. That takes what has none, too."""
+    return day if day in running else min(running)
 
 
 def _mapping_digest(spec: ModelSpec) -> str:

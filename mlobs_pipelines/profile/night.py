@@ -43,13 +43,11 @@ BATCH_DAYS = 140
 CLUSTER_ROWS = 100_000_000
 """The same where Spark counts: it holds them on many machines, and each statement takes its time to begin."""
 
-Progress = Callable[[str], None]
-
 TablesOf = Callable[[dt.date], dict[str, pa.Table]]
 """The profile tables of a night."""
 
 
-def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, progress: Progress | None = None) -> None:
+def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> None:
     """Write every profile table of the nights, freezing the bins on the night that completes the reference.
 
     Needs the nights' accepted rows and label facts in the lake. The result depends on the lake and the frozen
@@ -69,12 +67,8 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date], *, pr
         left = counted_for_good(engine, home, spec.model, todo)
         todo = [night for night in todo if night not in left]
         tables_of = _counting(engine, spark, home, spec, schema, bins)
-        done = 0
         for batch in together(home, spec, todo):
             _publish(home, spec.model, batch, tables_of(batch))
-            done += len(batch)
-            if progress:
-                progress(f"profiled {done} of {len(todo)} nights")
         # Last, for frozen bins say that all nights before were counted with them.
         if bins is not None and bins != read_bins(home.bins_file(spec.model)):
             write_bins(home.bins_file(spec.model), bins)

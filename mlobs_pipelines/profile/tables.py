@@ -124,9 +124,8 @@ def totalled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     keys = [name for name in schema.names if schema.field(name).type != pa.int64()]
     ranked = {name: _ranked(rows[name]) for name in keys}
     code = _joint([ranked[name] for name in keys], rows.num_rows)
-    order = np.argsort(
-        code, kind="stable"
-    )  # rows come in long runs that are in order: merging them takes half the time
+    # Rows come in long runs that are in order: merging them takes half the time.
+    order = np.argsort(code, kind="stable")
     code = code[order]
     first = np.flatnonzero(np.concatenate([np.ones(min(len(code), 1), np.bool_), code[1:] != code[:-1]]))
     sums = {}
