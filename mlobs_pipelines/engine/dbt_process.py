@@ -147,8 +147,8 @@ class Waiting:
             if kept:
                 process.get_ready(environment)
                 self._idle.append(process)
-        if not kept:  # it has closed all files; what Python does at its end takes half a second
-            threading.Thread(target=process.end).start()
+        if not kept:
+            process.end()
         return outcome
 
     @contextlib.contextmanager

@@ -104,6 +104,7 @@ def main() -> None:
         }
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+    os._exit(0)  # all is closed: to take apart what was imported would take half a second
 
 
 if __name__ == "__main__":

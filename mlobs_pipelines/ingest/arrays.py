@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlobs_pipelines.engine import sql
-from mlobs_pipelines.engine.ahead import ahead
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.engine.threads import ahead
 from mlobs_pipelines.ingest.columns import prediction_columns
 from mlobs_pipelines.ingest.conform import conform_predictions
 from mlobs_pipelines.ingest.parts import Part

@@ -39,7 +39,8 @@ def label_facts(wiring: Wiring) -> dg.AssetsDefinition:
         environment = label_join.prepare(home, spec, left)
         error: dg.Failure | None = None
         try:
-            results = project.run_dbt(_build(context), environment)
+            with steps.freezing(home, spec):
+                results = project.run_dbt(_build(context), environment)
         except project.DbtError as failed:
             results = tuple(failed.results)
             broken = [result.name for result in results if result.status == "fail"]

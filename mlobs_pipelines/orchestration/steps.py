@@ -6,14 +6,16 @@ these functions; nothing here knows of Dagster.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
 from mlobs_pipelines.act.decide import decide as decide_night
 from mlobs_pipelines.engine import dbt
-from mlobs_pipelines.engine.ahead import ahead
+from mlobs_pipelines.engine.threads import ahead
 from mlobs_pipelines.ingest.night import IntakeReport, ingest_nights
 from mlobs_pipelines.join import night as label_join
 from mlobs_pipelines.judge.night import judge_night
@@ -25,6 +27,7 @@ from mlobs_pipelines.orchestration.past import Past
 from mlobs_pipelines.orchestration.profiles import Inputs, ProfileReader
 from mlobs_pipelines.orchestration.unfinished import Unfinished, end
 from mlobs_pipelines.profile import kernels
+from mlobs_pipelines.profile.freezing import freeze_given
 from mlobs_pipelines.profile.night import profile_nights, together
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store import results, storage
@@ -51,7 +54,8 @@ def ingest(home: Home, spec: ModelSpec, nights: Sequence[dt.date], progress: Pro
 def join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> None:
     """Join labels to predictions in dbt and publish the nights' label facts in the lake."""
     left = to_join(home, spec, nights)
-    label_join.build(label_join.prepare(home, spec, left))
+    with freezing(home, spec):
+        label_join.build(label_join.prepare(home, spec, left))
     publish_facts(home, spec, nights, left)
 
 
@@ -61,6 +65,20 @@ def to_join(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> list[dt.d
     affected = behind.affected(home, spec.model, nights)
     storage.begin(home, spec.model, affected)
     return _unfinished(home, spec, nights).left("join", affected) or affected[-1:]
+
+
+@contextlib.contextmanager
+def freezing(home: Home, spec: ModelSpec) -> Iterator[None]:
+    """Freeze what a model's profiles need of a reference that its file names, while the block waits for dbt.
+
+    What fails here fails again in the profile's step, which tells of it.
+    """
+    if spec.reference is None:
+        yield
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(freeze_given, home, spec)
+        yield
 
 
 def publish_facts(home: Home, spec: ModelSpec, nights: Sequence[dt.date], joined: Sequence[dt.date]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,29 @@ class Batch:
         return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A batch that is in memory."""
+
+    table: pa.Table
+    labels: Labels | None = None
+
+    def read(self, columns: Sequence[str], categories: Sequence[str]) -> pa.Table:
+        """The columns of all rows; categories as numbers and a dictionary."""
+        known = {name: self.table.column(name) for name in columns}
+        return pa.table({n: of.dictionary_encode() if n in categories else of for n, of in known.items()})
+
+
+def labelled_rows(rows: Iterable[pa.Table]) -> Iterator[Loaded]:
+    """Those of some rows that have a label in their column ``label``."""
+    for table in rows:
+        label = table.column("label").combine_chunks()
+        told = np.flatnonzero(label.is_valid().to_numpy(zero_copy_only=False))
+        if len(told):
+            arrival, sign = np.zeros(len(told), np.int32), np.ones(len(told), np.int8)
+            yield Loaded(table, Labels(told, arrival, sign, label.drop_null()))
+
+
 def arrived(home: Home, model: str, nights: Sequence[dt.date]) -> Iterator[Batch]:
     """The predictions that arrived on the nights."""
     parts: list[Part] = []
@@ -112,21 +135,6 @@ def labelled(engine: DuckDBEngine, home: Home, model: str, nights: Sequence[dt.d
         facts += count
     if chunk:
         yield from _found(engine, home, model, nights, chunk, facts)
-
-
-def of_file(path: Path) -> Iterator[Batch]:
-    """The rows of one file, as predictions that arrive."""
-    yield from (Batch((part,)) for part in _parts(path))
-
-
-def labelled_of_file(path: Path) -> Iterator[Batch]:
-    """The rows of one file that have a label in its column ``label``."""
-    for batch in of_file(path):
-        label = batch.read(["label"], ()).column(0).combine_chunks()
-        rows = np.flatnonzero(label.is_valid().to_numpy(zero_copy_only=False))
-        if len(rows):
-            arrival, sign = np.zeros(len(rows), np.int32), np.ones(len(rows), np.int8)
-            yield replace(batch, labels=Labels(rows, arrival, sign, label.drop_null()))
 
 
 def _found(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.engine.threads import workers
 from mlobs_pipelines.store.files import write_text
 
 FINE_BINS = 256
@@ -23,6 +25,9 @@ SCORE_BINS = 1024
 RARE = 10_000
 SAMPLE = 2_000_000
 """Quantiles of a larger reference come from its every k-th value in sorted order of a sample of this size."""
+
+TOGETHER = 16
+"""Columns whose values are held at once, unless there are more than ``SAMPLE`` of each."""
 
 MISSING, INVALID, UNSEEN = -1, -2, -3
 
@@ -63,7 +68,8 @@ def numeric_bins(values: Floats) -> dict[str, Any]:
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     if len(ordered) == 0:
         return {"edges": [0.0], "coarse": [0.0], "center": 0.0, "unit": 1.0}
-    distinct, counts = np.unique(ordered, return_counts=True)
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    distinct, counts = ordered[first], np.diff(first, append=len(ordered))
     after = math.nextafter(float(distinct[-1]), math.inf)
     fine = distinct if len(distinct) <= FINE_BINS else np.unique(_quantiles(ordered, FINE_BINS - 1))
     edges = {*map(float, fine), after}
@@ -106,12 +112,30 @@ def _quantiles(ordered: Floats, parts: int) -> Floats:
 
 def column_values(engine: DuckDBEngine, relation: str, column: str) -> Floats:
     """The non-null values of a numeric column; of a very long one an evenly spread part of the sorted column."""
-    kept = f"select {column} as x from {relation} where {column} is not null"
+    ((values,),) = columns_values(engine, relation, [column])
+    return values
+
+
+def columns_values(engine: DuckDBEngine, relation: str, columns: Sequence[str]) -> Iterator[list[Floats]]:
+    """The values of several numeric columns, as ``column_values`` gives them, some columns at a time."""
+    ((rows,),) = engine.rows(f"select count(*) from {relation}")
+    if rows > SAMPLE:
+        yield from ([_sampled(engine, relation, column)] for column in columns)
+        return
+    for first in range(0, len(columns), TOGETHER):
+        listed = ", ".join(f"cast({column} as double)" for column in columns[first : first + TOGETHER])
+        table = engine.table(f"select {listed} from {relation}")
+        yield [column.drop_null().to_numpy() for column in table.columns]
+
+
+def _sampled(engine: DuckDBEngine, relation: str, column: str) -> Floats:
+    """The non-null values of a column that may have more than ``SAMPLE``."""
+    kept = f"select cast({column} as double) as x from {relation} where {column} is not null"
     ((count,),) = engine.rows(f"select count(*) from ({kept})")
     if count > SAMPLE:
         step = -(-count // SAMPLE)
         kept = f"select x from (select x, row_number() over (order by x) as i from ({kept})) where i % {step} = 0"
-    values: Floats = engine.table(kept).column(0).to_numpy().astype(np.float64)
+    values: Floats = engine.table(kept).column(0).to_numpy()
     return values
 
 
@@ -132,12 +156,17 @@ def feature_bins(engine: DuckDBEngine, relation: str, features: Mapping[str, str
         relation: a table with a column ``f_<name>`` per feature (``n_<name>`` for an embedding's norm).
         features: name -> numeric, categorical or embedding.
     """
-    frozen: dict[str, Any] = {}
-    for name, kind in features.items():
-        if kind == "categorical":
-            found = categorical_bins(engine, relation, sql.name(f"f_{name}"))
-        else:
-            prefix = "n_" if kind == "embedding" else "f_"
-            found = numeric_bins(column_values(engine, relation, sql.name(prefix + name)))
-        frozen[name] = {"kind": kind, **found}
-    return frozen
+    numeric = {
+        name: sql.name(f"{'n_' if kind == 'embedding' else 'f_'}{name}")
+        for name, kind in features.items()
+        if kind != "categorical"
+    }
+    found: list[dict[str, Any]] = []
+    with ThreadPoolExecutor(workers()) as pool:
+        for values in columns_values(engine, relation, list(numeric.values())):
+            found += pool.map(numeric_bins, values)
+    bins = dict(zip(numeric, found, strict=True))
+    return {
+        name: {"kind": kind, **(bins.get(name) or categorical_bins(engine, relation, sql.name(f"f_{name}")))}
+        for name, kind in features.items()
+    }

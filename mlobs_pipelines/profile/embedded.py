@@ -6,14 +6,12 @@ It counts what the SQL of ``sums.py`` counts, to the same integers, in about the
 from __future__ import annotations
 
 import datetime as dt
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +20,16 @@ import pyarrow as pa
 
 from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
+from mlobs_pipelines.engine.threads import workers
 from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.profile.batches import (
     Batch,
+    Loaded,
     arrived,
     coded_dates,
     coded_names,
     labelled,
-    labelled_of_file,
-    of_file,
+    labelled_rows,
 )
 from mlobs_pipelines.profile.cells import OTHERS, Coded
 from mlobs_pipelines.profile.counting import Counter, Item, Placed, Rows
@@ -55,22 +54,20 @@ def count(engine: DuckDBEngine, home: Home, plan: Plan, nights: Sequence[dt.date
     ]
 
 
-def count_file(plan: Plan, path: Path) -> list[Rows]:
-    """The rows of one file of predictions with their labels in a column ``label``, counted: arrived, and labelled."""
-    return [*_counted(plan, of_file(path), labels=False), *_counted(plan, labelled_of_file(path), labels=True)]
+def count_reference(plan: Plan, rows: Callable[[], Iterable[pa.Table]]) -> list[Rows]:
+    """Rows of predictions with their labels in a column ``label``, counted: arrived, and labelled. They are asked for twice."""
+    return [
+        *_counted(plan, map(Loaded, rows()), labels=False),
+        *_counted(plan, labelled_rows(rows()), labels=True),
+    ]
 
 
-def workers() -> int:
-    """How many threads count, and add up: ``MLOBS_THREADS``, by default one for each core."""
-    return int(os.environ.get("MLOBS_THREADS", "0")) or os.cpu_count() or 1
-
-
-def _counted(plan: Plan, batches: Iterable[Batch], *, labels: bool) -> list[Rows]:
+def _counted(plan: Plan, batches: Iterable[Batch | Loaded], *, labels: bool) -> list[Rows]:
     most = workers()
     local = threading.local()
     made: list[_Worker] = []
 
-    def work(batch: Batch) -> None:
+    def work(batch: Batch | Loaded) -> None:
         if not hasattr(local, "worker"):
             local.worker = _Worker(plan, labels=labels)
             made.append(local.worker)
@@ -133,7 +130,7 @@ class _Worker:
         stages = sql.needed(plan.stages, wanted)
         return self.engine.planned(lambda of: f"select {listed or '1'} from {sql.staged(of, stages)}", facts)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch | Loaded) -> None:
         """Count one batch."""
         table = batch.read(self.columns, self.categories)
         rows = batch.labels.rows if batch.labels else None
@@ -166,7 +163,7 @@ class _Worker:
         for feature in self.plan.features:
             self._feature(feature, table.column(feature.column), rows, placed, weights, invalid.get(feature.name))
 
-    def _keys(self, narrow: pa.Table, batch: Batch) -> list[Coded]:
+    def _keys(self, narrow: pa.Table, batch: Batch | Loaded) -> list[Coded]:
         names = self.plan.names
         event = coded_dates(narrow.column("event_date").combine_chunks())
         version, role = (coded_names(_one(narrow.column(key)), names) for key in ("version", "role"))

@@ -15,24 +15,21 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlobs_pipelines.engine.duckdb import DuckDBEngine, scan
+from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.engine.spark import SparkEngine, session
-from mlobs_pipelines.errors import UserError
-from mlobs_pipelines.ingest.reference import read_reference
-from mlobs_pipelines.ingest.registered import with_registered_reference
+from mlobs_pipelines.engine.threads import workers
 from mlobs_pipelines.ingest.schema import Schema, read_schema
-from mlobs_pipelines.profile.bins import column_values, feature_bins, numeric_bins, read_bins, score_edges, write_bins
+from mlobs_pipelines.profile.bins import read_bins, write_bins
 from mlobs_pipelines.profile.counting import by_arrival
-from mlobs_pipelines.profile.embedded import count, workers
+from mlobs_pipelines.profile.embedded import count
+from mlobs_pipelines.profile.freezing import freeze_given, frozen_after
 from mlobs_pipelines.profile.plan import Plan
-from mlobs_pipelines.profile.reference import write_reference
 from mlobs_pipelines.profile.rows import admitted, load_facts
 from mlobs_pipelines.profile.sums import summed
 from mlobs_pipelines.profile.tables import COLUMNS, counted, schema_of, totalled, write
-from mlobs_pipelines.spec.model import ONBOARDING_NIGHTS, ModelSpec
+from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.engine import on_spark
 from mlobs_pipelines.store.layout import Home
-from mlobs_pipelines.tasks import task_of
 
 BATCH_ROWS = 1_000_000
 """Nights are profiled together up to about so many facts."""
@@ -54,23 +51,22 @@ def profile_nights(home: Home, spec: ModelSpec, wanted: Sequence[dt.date]) -> No
     bins alone: profiling nights together, one by one or again gives the same rows. What can't be counted again, for rows
     were let go of since, stays as it is.
     """
-    schema = read_schema(home, spec.model)
+    freeze_given(home, spec)
+    schema, frozen = read_schema(home, spec.model), read_bins(home.bins_file(spec.model))
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(DuckDBEngine(home.root / "tmp" / f"{spec.model}.profile"))
         spark = stack.enter_context(SparkEngine(session())) if on_spark(home, spec) else None
-        bins = read_bins(home.bins_file(spec.model))
+        bins, todo = frozen, list(wanted)
         if schema is not None:
-            bins, backlog = _freeze(engine, home, spec, schema, bins, wanted)
+            bins, backlog = frozen_after(engine, home, spec, schema, frozen, wanted)
             todo = sorted({*wanted, *backlog})
-        else:
-            todo = list(wanted)
         left = counted_for_good(engine, home, spec.model, todo)
         todo = [night for night in todo if night not in left]
         tables_of = _counting(engine, spark, home, spec, schema, bins)
         for batch in together(home, spec, todo):
             _publish(home, spec.model, batch, tables_of(batch))
         # Last, for frozen bins say that all nights before were counted with them.
-        if bins is not None and bins != read_bins(home.bins_file(spec.model)):
+        if bins is not None and bins != frozen:
             write_bins(home.bins_file(spec.model), bins)
 
 
@@ -108,104 +104,6 @@ def together(home: Home, spec: ModelSpec, nights: Sequence[dt.date]) -> Iterator
 
 def _days(rows: Sequence[pl.LazyFrame]) -> int:
     return sum(part.select(pl.col("event_date").n_unique()).collect().item() for part in rows)
-
-
-def _freeze(
-    engine: DuckDBEngine,
-    home: Home,
-    spec: ModelSpec,
-    schema: Schema,
-    bins: dict[str, Any] | None,
-    wanted: Sequence[dt.date],
-) -> tuple[dict[str, Any] | None, list[dt.date]]:
-    """The bins after the wanted nights, and earlier nights whose features can only now be profiled."""
-    if bins is not None and bins["frozen_on"] is not None:
-        return bins, []
-    given = read_reference(home, with_registered_reference(home, spec), schema, engine)
-    first = schema.decided_on
-    if given is not None:
-        bins = _frozen(engine, spec, schema, given, first, "training")
-        write_reference(engine, home, spec, schema, bins, given)
-        return bins, []
-    if bins is None:
-        bins = _outputs_only(engine, home, spec, wanted)
-    complete = first + dt.timedelta(days=ONBOARDING_NIGHTS - 1)
-    if bins is None or wanted[-1] < complete:
-        return bins, []
-    stored = home.lake_nights(spec.model, "predictions")
-    onboarding = stored.between(first, complete)
-    if stored.let_go(onboarding):
-        raise UserError(
-            f"{spec.model}: the first rows, which are its reference, were let go of; put {home.bins_file(spec.model)} back"
-        )
-    files = [stored.own(night) for night in onboarding]
-    rows = f"(select * from {scan(files)} where not failed)"
-    bins = {
-        **bins,
-        "features": feature_bins(engine, rows, schema.features),
-        "frozen_on": next(night for night in wanted if night >= complete).isoformat(),
-        "reference": "onboarding",
-    }
-    write_reference(engine, home, spec, schema, bins, _with_labels(home, spec, onboarding, rows))
-    return bins, stored.between(dt.date.min, wanted[-1])
-
-
-def _with_labels(home: Home, spec: ModelSpec, onboarding: Sequence[dt.date], rows: str) -> str:
-    """The onboarding rows with the labels believed at their end."""
-    files = [home.lake_file(spec.model, "label_facts", night) for night in onboarding]
-    believed = (
-        f"select prediction_id, version, role, label from {scan(files)} "
-        "group by prediction_id, version, role, label having sum(sign) > 0"
-    )
-    return (
-        f"(select p.*, l.label from {rows} p left join ({believed}) l on p.prediction_id = l.prediction_id "
-        "and p.version = l.version and p.role = l.role)"
-    )
-
-
-def _outputs_only(
-    engine: DuckDBEngine, home: Home, spec: ModelSpec, wanted: Sequence[dt.date]
-) -> dict[str, Any] | None:
-    """Bins of the outputs alone, so that performance is measured before the reference is complete."""
-    outputs = task_of(spec).output_bins()
-    if outputs is None:
-        for night in wanted:
-            rows = (
-                f"(select prediction from {scan([home.lake_file(spec.model, 'predictions', night)])} where not failed)"
-            )
-            values = column_values(engine, rows, "prediction")
-            if len(values):
-                outputs = _regression_bins(numeric_bins(values), None)
-                break
-        else:
-            return None
-    return {"frozen_on": None, "reference": "", "features": {}, "outputs": outputs}
-
-
-def _regression_bins(prediction: dict[str, Any], label: dict[str, Any] | None) -> dict[str, Any]:
-    label = label or prediction
-    return {"prediction": prediction, "label": label, "error": {"unit": label["unit"]}}
-
-
-def _frozen(
-    engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str, night: dt.date, reference: str
-) -> dict[str, Any]:
-    outputs = task_of(spec).output_bins()
-    present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
-    if outputs is None:
-        found = {c: numeric_bins(column_values(engine, relation, c)) for c in ("prediction", "label") if c in present}
-        label = found.get("label")
-        prediction = found.get("prediction") or label
-        if prediction is None:
-            raise ValueError(f"{spec.model}: the reference has neither the prediction nor the label of a regression")
-        outputs = _regression_bins(prediction, label)
-    else:
-        for i, frozen in enumerate(outputs.values()):
-            column = "score" if spec.task == "binary" else f"score_{i}"
-            if column in present:
-                frozen["edges"] = score_edges(frozen["edges"], column_values(engine, relation, column))
-    features = feature_bins(engine, relation, schema.features)
-    return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
 
 
 def _counting(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ from mlobs_pipelines.engine import sql
 from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.ingest.schema import Schema
 from mlobs_pipelines.ingest.segments import value_text
-from mlobs_pipelines.profile.embedded import count_file
+from mlobs_pipelines.profile.embedded import count_reference
 from mlobs_pipelines.profile.plan import Plan
 from mlobs_pipelines.profile.rows import KEYS, label_type, stored_columns
 from mlobs_pipelines.profile.tables import counted, write
@@ -20,6 +19,9 @@ from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 
 _DATES = ("arrival_date", "event_date")
+
+BATCH_ROWS = 20_480
+"""Rows that a worker counts at once."""
 
 
 def write_reference(
@@ -30,27 +32,26 @@ def write_reference(
     Args:
         relation: rows with the lake's columns of outputs and fields, and ``label``; what is absent is null.
     """
-    scratch = home.root / "tmp" / f"{spec.model}.profile" / "reference.parquet"
-    try:
-        engine.copy(_as_predictions(engine, spec, schema, relation), scratch)
-        plan = Plan(spec, schema, bins, _values(engine, spec, schema, scratch))
-        rows = count_file(plan, scratch)
-    finally:
-        scratch.unlink(missing_ok=True)
-    for table, found in counted(plan, rows).items():
+    query = _as_predictions(engine, spec, schema, relation)
+
+    def rows() -> Iterator[pa.Table]:
+        yield from (pa.Table.from_batches([batch]) for batch in engine.batches(query, BATCH_ROWS))
+
+    plan = Plan(spec, schema, bins, _values(engine, spec, schema, f"({query})"))
+    for table, found in counted(plan, count_reference(plan, rows)).items():
         if table != "traffic_profile":
             undated = dict.fromkeys(_DATES, pa.nulls(found.num_rows, pa.date32()))
             columns = {name: undated.get(name, found[name]) for name in found.column_names}
             write(pa.table(columns), home.reference_file(spec.model, table))
 
 
-def _values(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, rows: Path) -> dict[str, list[str]]:
-    """The values of each segment field that a file of predictions has, by the name the spec gives it."""
+def _values(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str) -> dict[str, list[str]]:
+    """The values of each segment field that rows of predictions have, by the name the spec gives it."""
     found = {}
     for name in dict.fromkeys(name for cut in spec.segment_fields for name in cut):
         field = schema.field(name)
         text = value_text(field, schema.fields[field])
-        query = f"select distinct {text} as value from {engine.scan([rows])} where {text} is not null order by 1"
+        query = f"select distinct {text} as value from {relation} where {text} is not null order by 1"
         found[name] = [value for (value,) in engine.rows(query)]
     return found
 

@@ -17,6 +17,7 @@ from mlobs_pipelines.errors import UserError
 from mlobs_pipelines.orchestration import steps
 from mlobs_pipelines.orchestration.instance import dagster_home
 from mlobs_pipelines.orchestration.run import run_model
+from mlobs_pipelines.spec.load import load_spec
 from mlobs_pipelines.spec.model import ModelSpec
 from mlobs_pipelines.store.layout import Home
 from mlobs_pipelines.store.lock import exclusive
@@ -102,6 +103,27 @@ def test_broken_data_stops_the_night_and_the_next_good_one_takes_it_along(
     run_model(home, spec, [SECOND, THIRD])
     assert home.store_nights("metrics", "card_fraud").all() == [FIRST, SECOND, THIRD]
     assert set(runs(home, "card_fraud")["status"]) == {"done"}
+
+
+def test_a_reference_is_frozen_while_labels_are_joined_and_one_that_is_not_there_is_told_of(home: Home) -> None:
+    file = home.spec_file("card_fraud")
+    file.write_text(
+        file.read_text(encoding="utf-8") + "reference: {source: data/reference.parquet}\n", encoding="utf-8"
+    )
+    spec = load_spec(file)
+
+    with pytest.raises(UserError, match=r"reference.source: .*data/reference.parquet"):
+        run_model(home, spec, [FIRST])
+    assert home.lake_file("card_fraud", "label_facts", FIRST).exists()
+    assert not home.lake_file("card_fraud", "feature_profile", FIRST).exists()
+
+    logged = pl.read_parquet(home.root / "data" / "predictions" / f"{FIRST}.parquet")
+    logged.write_parquet(home.root / "data" / "reference.parquet")
+    steps.join(home, spec, [FIRST])
+    frozen = home.bins_file("card_fraud").read_bytes()
+    run_model(home, spec, [FIRST])
+    assert home.bins_file("card_fraud").read_bytes() == frozen
+    assert runs(home, "card_fraud")["status"].to_list() == ["done"]
 
 
 def test_drift_never_stops_a_night(home: Home, spec: ModelSpec) -> None:

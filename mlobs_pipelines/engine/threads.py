@@ -1,12 +1,18 @@
-"""Work that is done while what came before it is in use."""
+"""Work on several threads: how many, and what is done while what came before it is in use."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def workers() -> int:
+    """How many threads to work with: ``MLOBS_THREADS``, by default one for each core."""
+    return int(os.environ.get("MLOBS_THREADS", "0")) or os.cpu_count() or 1
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
