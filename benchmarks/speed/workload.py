@@ -84,7 +84,7 @@ def write(root: Path, work: Workload) -> None:
             at = np.sort(rng.integers(0, DAY_US, n)) + start
             ids = _ids(work.seed, number, n)
             number += n
-            version = pa.DictionaryArray.from_arrays(pa.array((rng.random(n) < 0.2).astype("i4")), pa.array(["1", "2"]))
+            version = _texts((rng.random(n) < 0.2).astype("i4"), ["1", "2"])
             keys = {"prediction_id": ids, "event_time": _times(at), "model_version": version}
             if work.backlog:
                 keys["logged_at"] = _times(np.maximum(at, _micros(FIRST)))
@@ -152,6 +152,11 @@ def _times(micros: npt.NDArray[np.int64]) -> pa.Array:
     return pa.array(micros, pa.timestamp("us"))
 
 
+def _texts(codes: npt.NDArray[np.int32], values: list[str]) -> pa.Array:
+    """Categories as a server logs them: as text, which no reader takes for anything else."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(values)).cast(pa.string())
+
+
 def _ids(seed: int, first: int, n: int) -> pa.Array:
     """Text ids without any order, as universally unique ones are."""
     query = f"select md5('{seed}/' || range) as id from range({first}, {first + n})"
@@ -176,12 +181,10 @@ def _block(rng: np.random.Generator, work: Workload, n: int) -> tuple[dict[str, 
         size = CARDINALITIES[i % len(CARDINALITIES)]
         codes = _skewed(rng, size, n)
         logit += 0.1 * (codes % 3 - 1)
-        columns[name] = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([f"v{k}" for k in range(size)]))
+        columns[name] = _texts(codes, [f"v{k}" for k in range(size)])
     for name, size in (("device", 4), ("region", 6)):
         codes = _skewed(rng, size, n)
-        columns[name] = pa.DictionaryArray.from_arrays(
-            pa.array(codes), pa.array([f"{name[0]}{k}" for k in range(size)])
-        )
+        columns[name] = _texts(codes, [f"{name[0]}{k}" for k in range(size)])
     true = 1 / (1 + np.exp(-logit))
     columns["score"] = pa.array(1 / (1 + np.exp(-(logit + 0.5 * rng.standard_normal(n)))))
     return columns, (rng.random(n) < true).astype("i1")
