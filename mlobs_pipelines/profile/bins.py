@@ -26,7 +26,7 @@ RARE = 10_000
 SAMPLE = 2_000_000
 """Quantiles of a larger reference come from its every k-th value in sorted order of a sample of this size."""
 
-TOGETHER = 16
+HELD_COLUMNS = 16
 """Columns whose values are held at once, unless there are more than ``SAMPLE`` of each."""
 
 MISSING, INVALID, UNSEEN = -1, -2, -3
@@ -112,18 +112,18 @@ def _quantiles(ordered: Floats, parts: int) -> Floats:
 
 def column_values(engine: DuckDBEngine, relation: str, column: str) -> Floats:
     """The non-null values of a numeric column; of a very long one an evenly spread part of the sorted column."""
-    ((values,),) = columns_values(engine, relation, [column])
+    ((values,),) = _values_in_turn(engine, relation, [column])
     return values
 
 
-def columns_values(engine: DuckDBEngine, relation: str, columns: Sequence[str]) -> Iterator[list[Floats]]:
+def _values_in_turn(engine: DuckDBEngine, relation: str, columns: Sequence[str]) -> Iterator[list[Floats]]:
     """The values of several numeric columns, as ``column_values`` gives them, some columns at a time."""
     ((rows,),) = engine.rows(f"select count(*) from {relation}")
     if rows > SAMPLE:
         yield from ([_sampled(engine, relation, column)] for column in columns)
         return
-    for first in range(0, len(columns), TOGETHER):
-        listed = ", ".join(f"cast({column} as double)" for column in columns[first : first + TOGETHER])
+    for first in range(0, len(columns), HELD_COLUMNS):
+        listed = ", ".join(f"cast({column} as double)" for column in columns[first : first + HELD_COLUMNS])
         table = engine.table(f"select {listed} from {relation}")
         yield [column.drop_null().to_numpy() for column in table.columns]
 
@@ -163,7 +163,7 @@ def feature_bins(engine: DuckDBEngine, relation: str, features: Mapping[str, str
     }
     found: list[dict[str, Any]] = []
     with ThreadPoolExecutor(workers()) as pool:
-        for values in columns_values(engine, relation, list(numeric.values())):
+        for values in _values_in_turn(engine, relation, list(numeric.values())):
             found += pool.map(numeric_bins, values)
     bins = dict(zip(numeric, found, strict=True))
     return {
