@@ -86,6 +86,10 @@ class Loaded:
         return pa.table({n: of.dictionary_encode() if n in categories else of for n, of in known.items()})
 
 
+Facts = Batch | Loaded
+"""What a worker counts at once, wherever its rows are."""
+
+
 def labelled_rows(rows: Iterable[pa.Table]) -> Iterator[Loaded]:
     """Those of some rows that have a label in their column ``label``."""
     for table in rows:

@@ -23,7 +23,7 @@ from mlobs_pipelines.engine.duckdb import DuckDBEngine
 from mlobs_pipelines.engine.threads import workers
 from mlobs_pipelines.ingest.segments import value_text
 from mlobs_pipelines.profile.batches import (
-    Batch,
+    Facts,
     Loaded,
     arrived,
     coded_dates,
@@ -62,12 +62,12 @@ def count_reference(plan: Plan, rows: Callable[[], Iterable[pa.Table]]) -> list[
     ]
 
 
-def _counted(plan: Plan, batches: Iterable[Batch | Loaded], *, labels: bool) -> list[Rows]:
+def _counted(plan: Plan, batches: Iterable[Facts], *, labels: bool) -> list[Rows]:
     most = workers()
     local = threading.local()
     made: list[_Worker] = []
 
-    def work(batch: Batch | Loaded) -> None:
+    def work(batch: Facts) -> None:
         if not hasattr(local, "worker"):
             local.worker = _Worker(plan, labels=labels)
             made.append(local.worker)
@@ -130,7 +130,7 @@ class _Worker:
         stages = sql.needed(plan.stages, wanted)
         return self.engine.planned(lambda of: f"select {listed or '1'} from {sql.staged(of, stages)}", facts)
 
-    def add(self, batch: Batch | Loaded) -> None:
+    def add(self, batch: Facts) -> None:
         """Count one batch."""
         table = batch.read(self.columns, self.categories)
         rows = batch.labels.rows if batch.labels else None
@@ -163,7 +163,7 @@ class _Worker:
         for feature in self.plan.features:
             self._feature(feature, table.column(feature.column), rows, placed, weights, invalid.get(feature.name))
 
-    def _keys(self, narrow: pa.Table, batch: Batch | Loaded) -> list[Coded]:
+    def _keys(self, narrow: pa.Table, batch: Facts) -> list[Coded]:
         names = self.plan.names
         event = coded_dates(narrow.column("event_date").combine_chunks())
         version, role = (coded_names(_one(narrow.column(key)), names) for key in ("version", "role"))

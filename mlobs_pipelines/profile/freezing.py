@@ -31,7 +31,7 @@ def freeze_given(home: Home, spec: ModelSpec) -> None:
         return
     with DuckDBEngine(home.root / "tmp" / f"{spec.model}.profile") as engine:
         if given := read_reference(home, with_registered_reference(home, spec), schema, engine):
-            bins = _frozen(engine, spec, schema, given, schema.decided_on, "training")
+            bins = _frozen(engine, spec, schema, given)
             write_reference(engine, home, spec, schema, bins, given)
             write_bins(home.bins_file(spec.model), bins)
 
@@ -111,9 +111,8 @@ def _regression_bins(prediction: dict[str, Any], label: dict[str, Any] | None) -
     return {"prediction": prediction, "label": label, "error": {"unit": label["unit"]}}
 
 
-def _frozen(
-    engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str, night: dt.date, reference: str
-) -> dict[str, Any]:
+def _frozen(engine: DuckDBEngine, spec: ModelSpec, schema: Schema, relation: str) -> dict[str, Any]:
+    """The bins of a reference that was given: they hold from the first night on."""
     outputs = task_of(spec).output_bins()
     present = {row[0] for row in engine.rows(f"describe select * from {relation}")}
     if outputs is None:
@@ -129,4 +128,5 @@ def _frozen(
             if column in present:
                 frozen["edges"] = score_edges(frozen["edges"], column_values(engine, relation, column))
     features = feature_bins(engine, relation, schema.features)
-    return {"frozen_on": night.isoformat(), "reference": reference, "features": features, "outputs": outputs}
+    first = schema.decided_on.isoformat()
+    return {"frozen_on": first, "reference": "training", "features": features, "outputs": outputs}

@@ -20,7 +20,7 @@ from mlobs_pipelines.store.layout import Home
 
 _DATES = ("arrival_date", "event_date")
 
-BATCH_ROWS = 20_480
+COUNTED_ROWS = 20_480
 """Rows that a worker counts at once."""
 
 
@@ -35,7 +35,7 @@ def write_reference(
     query = _as_predictions(engine, spec, schema, relation)
 
     def rows() -> Iterator[pa.Table]:
-        yield from (pa.Table.from_batches([batch]) for batch in engine.batches(query, BATCH_ROWS))
+        return (pa.Table.from_batches([batch]) for batch in engine.batches(query, COUNTED_ROWS))
 
     plan = Plan(spec, schema, bins, _values(engine, spec, schema, f"({query})"))
     for table, found in counted(plan, count_reference(plan, rows)).items():

@@ -65,7 +65,7 @@ def test_a_reference_is_counted_the_same_in_one_batch_and_in_several(
     freeze_given(home, spec)
     frozen, together = home.bins_file("m").read_bytes(), counted(home)
     home.bins_file("m").unlink()
-    monkeypatch.setattr(profile_reference, "BATCH_ROWS", 2_048)
+    monkeypatch.setattr(profile_reference, "COUNTED_ROWS", 2_048)
     monkeypatch.setattr(profile_bins, "HELD_COLUMNS", 1)
     freeze_given(home, spec)
     assert home.bins_file("m").read_bytes() == frozen
